@@ -1,0 +1,160 @@
+"""Rules that turn measurements into a level: pure reducers, `(state, observation, count) -> state`."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, final
+
+from tempomat.core.errors import Fault, MeasurementError, ScheduleError
+from tempomat.core.fields import CountKind, NonNegative, NumberKind, OptionalValue
+from tempomat.core.reactive import Condition, Reactive, as_level
+from tempomat.core.schedule import Clocks, Node, Schedule
+
+State = Mapping[str, float | int | bool | None]
+"""A controller's state: plain values by name, never changed in place."""
+
+
+class Controller(Reactive):
+    """A rule on measurements. Its `level` is a factor on the tree around it, or the value itself where it has an `init_value`.
+
+    To add one: a frozen dataclass with `metric`, `initial()`, `update()` and `level()`; everything it remembers is in the state.
+    """
+
+    __slots__ = ()
+
+    metric: str
+
+    @abstractmethod
+    def initial(self) -> State:
+        """The state before any measurement."""
+
+    @abstractmethod
+    def update(self, state: State, observation: float, count: int) -> State:
+        """The state after a measurement at `count`. Pure: the same arguments give the same state."""
+
+    @abstractmethod
+    def level(self, state: State) -> float:
+        """The factor or value that the state stands for."""
+
+    @property
+    def relative(self) -> bool:
+        """Whether the level is a factor rather than a value of its own."""
+        return False
+
+    @property
+    def controllers(self) -> tuple[Controller, ...]:
+        return (self,)
+
+    @property
+    def clocks(self) -> Clocks:
+        """A controller follows no clock."""
+        return frozenset()
+
+    def given(self, levels: Sequence[Node | float]) -> Schedule:
+        if len(levels) != 1:
+            raise ScheduleError(f"{type(self).__name__}: one controller needs one level, got {len(levels)}")
+        return as_level(levels[0])
+
+    def listening(self, clock: str = "", start: int = 0) -> Iterator[tuple[Condition, ...]]:
+        yield ()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Plateau(Controller):
+    r"""Multiplies its level by `factor` after more than `patience` measurements in a row without improvement.
+
+    An improvement is a measurement below :math:`b - \theta |b|` (`mode="min"`, `threshold_mode="rel"`), below :math:`b - \theta`
+    (`"abs"`), or the same upwards (`"max"`), where :math:`b` is the best so far. After a drop, `cooldown` measurements are
+    not counted against it.
+
+    Alone, or with an `init_value`, it is the value itself. Without one it is a factor that starts at 1:
+    `Cosine(...) * Plateau(...)` scales a schedule, `Linear(...).then(Plateau(...), at=1_000)` goes on from the value reached.
+
+    Args:
+        metric: the measurement it listens to, as in `observe(val_loss=...)`.
+        factor: what a drop multiplies by; at least 0, below 1.
+        patience: how many measurements without improvement it lets pass.
+        threshold: :math:`\theta`, at least 0.
+        threshold_mode: `rel` or `abs`.
+        mode: `min` if less is better, `max` if more is.
+        cooldown: measurements after a drop in which bad ones are not counted.
+        min_value: the level never falls below it.
+        eps: a drop by no more than this is not made.
+        init_value: the first level; None for a factor that starts at 1.
+        on_nan: what a measurement that is no finite number does: `error`; `skip` it and count it; `bad` counts it as no improvement.
+
+    Raises:
+        ScheduleError: a parameter is out of its range, all of them at once.
+
+    Agrees with:
+        `torch.optim.lr_scheduler.ReduceLROnPlateau` (its `min_lr` is `min_value`) with an `init_value`, for metrics above 0; for a
+        negative best, torch's relative threshold has the wrong sign.
+
+    Example:
+        >>> rule = Plateau(factor=0.5, patience=1, init_value=1.0)
+        >>> state = rule.initial()
+        >>> for loss in (0.9, 0.9, 0.9):
+        ...     state = rule.update(state, loss, 0)
+        >>> rule.level(state)
+        0.5
+    """
+
+    metric: str = "val_loss"
+    factor: Annotated[float, NumberKind(at_least=0, below=1)] = 0.1
+    patience: Annotated[int, CountKind(0)] = 10
+    threshold: NonNegative = 1e-4
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    mode: Literal["min", "max"] = "min"
+    cooldown: Annotated[int, CountKind(0)] = 0
+    min_value: NonNegative = 0.0
+    eps: NonNegative = 1e-8
+    init_value: OptionalValue = None
+    on_nan: Literal["error", "skip", "bad"] = "error"
+
+    def _check(self) -> Iterator[Fault]:
+        if self.init_value is not None and self.init_value < self.min_value:
+            yield Fault("init_value", f"must not be below `min_value` ({self.min_value:g}), got {self.init_value:g}")
+
+    @property
+    def relative(self) -> bool:
+        return self.init_value is None
+
+    def initial(self) -> State:
+        first = 1.0 if self.init_value is None else self.init_value
+        return {"level": first, "best": None, "bad": 0, "cooldown": 0, "skipped": 0}
+
+    def level(self, state: State) -> float:
+        return float(state["level"] or 0.0)
+
+    def update(self, state: State, observation: float, count: int) -> State:
+        finite = math.isfinite(observation)
+        if not finite and self.on_nan == "error":
+            raise MeasurementError(
+                f"Plateau: {self.metric} must be a finite number, got {observation} at count {count}. To go on past it set on_nan"
+            )
+        if not finite and self.on_nan == "skip":
+            return {**state, "skipped": int(state["skipped"] or 0) + 1}
+        better = finite and self._better(observation, state["best"])
+        best = observation if better else state["best"]
+        cooldown, bad = int(state["cooldown"] or 0), 0 if better else int(state["bad"] or 0) + 1
+        if cooldown > 0:
+            cooldown, bad = cooldown - 1, 0
+        level = self.level(state)
+        if bad > self.patience:
+            lower = max(level * self.factor, self.min_value)
+            level, cooldown, bad = lower if level - lower > self.eps else level, self.cooldown, 0
+        return {**state, "level": level, "best": best, "bad": bad, "cooldown": cooldown}
+
+    def _better(self, observation: float, best: float | None) -> bool:
+        if best is None:
+            return True
+        sign = 1.0 if self.mode == "max" else -1.0
+        if self.threshold_mode == "abs":
+            bar = best + sign * self.threshold
+        else:
+            bar = best * (1.0 + sign * self.threshold * (1.0 if best >= 0 else -1.0))
+        return observation > bar if self.mode == "max" else observation < bar

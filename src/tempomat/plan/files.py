@@ -1,0 +1,54 @@
+"""Plans in files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tempomat.core import PlanError
+from tempomat.plan.atomic import write_atomically
+from tempomat.plan.plan import Plan
+from tempomat.plan.text import MAX_BYTES, dump_yaml, parse_yaml
+
+
+def loads_plan(text: str, *, source: str = "plan") -> Plan:
+    """A plan from YAML (or JSON, which is YAML).
+
+    Raises:
+        PlanError: every fault at once, each with its line and path.
+    """
+    data, lines = parse_yaml(text, source)
+    return Plan.from_data(data, source=source, lines=lines)
+
+
+def dumps_plan(plan: Plan) -> str:
+    """YAML that reads back as an equal plan."""
+    return dump_yaml(plan.to_data())
+
+
+def load_plan(path: str | os.PathLike[str]) -> Plan:
+    """A plan from a YAML file.
+
+    Raises:
+        PlanError: the file cannot be read, or every fault in it at once, each with its line and path.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        return loads_plan(raw.decode(), source=os.fspath(path))
+    except OSError as error:
+        raise PlanError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{os.fspath(path)}: is not UTF-8 text (byte {error.start})") from None
+
+
+def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
+    """Write a plan as YAML, atomically; `load_plan` reads back an equal one.
+
+    Raises:
+        PlanError: the file cannot be written; what was there before is untouched.
+    """
+    try:
+        write_atomically(Path(path), dumps_plan(plan).encode())
+    except OSError as error:
+        raise PlanError(f"{os.fspath(path)}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,192 @@
+"""The plan: every scheduled hyperparameter of a run by name, with the run's length and what converts between its units."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast, final
+
+from tempomat.core import Duration, Fault, Horizon, Node, PlanError, ScheduleError, Unit
+from tempomat.core.clock import check_rates
+from tempomat.core.errors import did_you_mean, join_path
+from tempomat.core.fields import CountKind
+from tempomat.plan.data import build, to_data
+from tempomat.plan.names import entry_name
+from tempomat.plan.text import Lines, located
+
+MAX_SCHEDULES = 256
+"""The most entries of one plan."""
+
+_KEYS = ("total", "clock", "rates", "schedules")
+
+
+@final
+@dataclass(frozen=True, slots=True, init=False)
+class Plan:
+    """Names to schedules and controllers, with the run's total. Frozen, equal by value.
+
+    Args:
+        schedules: by entry name (`lr`, `encoder.lr`, `betas[0]`) a schedule, a controller or a composition of them, plain data as
+            in a YAML plan, or a number for a constant.
+        total: the run's length, as a count of `clock` or a duration such as `"20 epochs"`; None where nothing asks for it.
+        clock: the unit that drives every schedule not tied to another by `on`.
+        rates: what converts between units, such as `steps_per_epoch=100`; see `tempomat.RATES`.
+
+    Raises:
+        PlanError: every fault at once, each with its path.
+
+    Example:
+        >>> plan = Plan({"lr": {"type": "warmup_cosine", "peak_value": 3e-4, "warmup": "5%"}, "grad_clip": 1.0}, total="20 epochs")
+        >>> plan.resolve(steps_per_epoch=100)["lr"](100)
+        0.0003
+    """
+
+    schedules: Mapping[str, Node]
+    total: int | Duration | None
+    clock: Unit
+    rates: Mapping[str, int]
+    _fingerprint: list[str] = field(repr=False, compare=False)
+
+    def __init__(
+        self,
+        schedules: Mapping[str, Any],
+        *,
+        total: int | str | Duration | None = None,
+        clock: Unit | str = Unit.OPTIMIZER_STEPS,
+        rates: Mapping[str, int] | None = None,
+    ) -> None:
+        data = {"schedules": schedules, "total": total, "clock": clock, "rates": rates}
+        self._fill(data, "Plan", {})
+
+    @classmethod
+    def from_data(cls, data: object, *, source: str = "plan", lines: Lines | None = None) -> Plan:
+        """A plan from plain data as YAML gives it. `source` and `lines` say in errors where a path stands."""
+        if not isinstance(data, Mapping):
+            raise PlanError(f"{source}: must be a mapping with {', '.join(_KEYS)}, got {type(data).__name__}")
+        plan = object.__new__(cls)
+        plan._fill(cast(Mapping[str, Any], data), source, lines or {})
+        return plan
+
+    def _fill(self, data: Mapping[str, Any], source: str, lines: Lines) -> None:
+        faults = [
+            Fault(str(key), f"no key of that name.{did_you_mean(str(key), _KEYS)} Keys: {', '.join(_KEYS)}")
+            for key in data
+            if key not in _KEYS
+        ]
+        schedules = _schedules(data.get("schedules"), faults)
+        total = _checked(CountKind(1, optional=True).read, data.get("total"), "total", faults)
+        if isinstance(total, Duration) and any(unit == "%" for unit, _ in total.terms):
+            faults.append(Fault("total", f"cannot be a share of itself, got {total}"))
+        clock = _checked(_unit, data.get("clock") or Unit.OPTIMIZER_STEPS, "clock", faults)
+        rates = _checked(check_rates, data.get("rates") or {}, "rates", faults)
+        if faults:
+            raise located(source, faults, lines)
+        for name, value in (
+            ("schedules", schedules),
+            ("total", total),
+            ("clock", clock),
+            ("rates", rates),
+            ("_fingerprint", []),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.schedules:
+            raise PlanError(
+                f"the plan has no entry {name!r}.{did_you_mean(name, self.schedules)} Entries: {', '.join(self.schedules)}"
+            )
+        return self.schedules[name]
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    @property
+    def horizon(self) -> Horizon:
+        """What the run is to the schedules."""
+        total = Duration(str(self.total)) if isinstance(self.total, int) else self.total
+        return Horizon(clock=self.clock, total=total, rates=self.rates)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether every length, the total included, is a plain count."""
+        return not isinstance(self.total, Duration) and all(node.resolved for node in self.schedules.values())
+
+    def resolve(self, *, total: int | str | Duration | None = None, **rates: int) -> Plan:
+        """The same plan with every length as a count, for a run of these `rates` and, where given, this `total`.
+
+        Raises:
+            PlanError: a conversion or the total is missing, all of them at once, each with its path.
+        """
+        given = Plan(
+            self.schedules,
+            total=self.total if total is None else total,
+            clock=self.clock,
+            rates={**self.rates, **rates},
+        )
+        horizon, faults = given.horizon, list[Fault]()
+        whole = _checked(
+            lambda length: length if length is None else horizon.count(length), given.total, "total", faults
+        )
+        schedules = {
+            name: _checked(lambda node: node.resolve(horizon), node, f"schedules.{name}", faults)
+            for name, node in given.schedules.items()
+        }
+        if faults:
+            raise located("Plan", faults, {})
+        return Plan(schedules, total=whole, clock=self.clock, rates=given.rates)
+
+    def to_data(self, *, full: bool = False) -> dict[str, Any]:
+        """Plain data that `from_data` reads back as an equal plan; with `full`, defaults are written out too."""
+        data: dict[str, Any] = {}
+        if self.total is not None or full:
+            data["total"] = str(self.total) if isinstance(self.total, Duration) else self.total
+        if self.clock != Unit.OPTIMIZER_STEPS or full:
+            data["clock"] = str(self.clock)
+        if self.rates or full:
+            data["rates"] = dict(sorted(self.rates.items()))
+        data["schedules"] = {name: to_data(node, full=full) for name, node in self.schedules.items()}
+        return data
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the canonical plan: equal plans, and only they, share it, in whatever order entries are written."""
+        if not self._fingerprint:
+            text = json.dumps(self.to_data(full=True), sort_keys=True, separators=(",", ":"))
+            self._fingerprint.append(hashlib.sha256(text.encode()).hexdigest())
+        return self._fingerprint[0]
+
+
+def _schedules(given: object, faults: list[Fault]) -> dict[str, Node]:
+    if not isinstance(given, Mapping) or not given:
+        faults.append(
+            Fault("schedules", "must be a mapping from names to schedules, such as {lr: {type: cosine, ...}}")
+        )
+        return {}
+    entries = cast(Mapping[Any, Any], given)
+    if len(entries) > MAX_SCHEDULES:
+        faults.append(Fault("schedules", f"has {len(entries)} entries; a plan has at most {MAX_SCHEDULES}"))
+        return {}
+    nodes: dict[str, Node] = {}
+    for name, data in entries.items():
+        path = join_path("schedules", str(name))
+        _checked(entry_name, name, path, faults)
+        nodes[str(name)] = build(data, path, faults)
+    return nodes
+
+
+def _checked(read: Any, value: Any, path: str, faults: list[Fault]) -> Any:
+    """What `read` makes of a value, or None and its faults under a path."""
+    try:
+        return read(value)
+    except ValueError as error:
+        causes = error.faults if isinstance(error, ScheduleError) else (Fault("", str(error)),)
+        faults += [fault.under(path) for fault in causes]
+        return None
+
+
+def _unit(value: object) -> Unit:
+    if value not in tuple(Unit):
+        raise ScheduleError(f"must be one of {', '.join(Unit)}, got {value!r}.{did_you_mean(str(value), tuple(Unit))}")
+    return Unit(cast(str, value))

@@ -1,0 +1,404 @@
+"""The scheduler on PyTorch: a plan, an optimizer or several, and the counts that the loop advances."""
+
+from __future__ import annotations
+
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, cast
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from tempomat.core import BindingError, Duration, MeasurementError
+from tempomat.core.errors import did_you_mean
+from tempomat.plan import Plan
+from tempomat.runtime import Engine, Event, OnChange, load_state, save_state
+from tempomat.torch.targets import GroupTarget, bind
+
+Target = Callable[[float], None]
+_WRITERS: weakref.WeakKeyDictionary[Optimizer, dict[str, weakref.ref[Any]]] = weakref.WeakKeyDictionary()
+"""Who writes which key of an optimizer, so that a second writer is refused."""
+
+_WRONG_ORDER = (
+    "`scheduler.step()` was called before `optimizer.step()`. Call `optimizer.step()` first: the schedule would otherwise skip its first "
+    "value (https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate). If a gradient scaler skipped the first update, nothing is wrong."
+)
+
+
+class Scheduler(LRScheduler):
+    """Applies a plan to PyTorch optimizers: any param-group key, by group, on any clock, with values that the loop reads beside it.
+
+    A drop-in for `torch.optim.lr_scheduler.LRScheduler`: `optimizer.step(); scheduler.step()`, per batch or per epoch, and
+    `scheduler.step(val_loss)` for a plateau. Building one changes nothing: the values of the present count are written right
+    before the first `optimizer.step()`, whatever was loaded in whatever order before.
+
+    Args:
+        optimizer: one, or several by name: `{"encoder": ..., "actor": ...}`, to which `encoder.lr` and `actor.lr` go.
+        plan: a `Plan`; lengths in other units are resolved here.
+        total: the run's length, where it differs from the plan's.
+        targets: for entries that belong to no param group, a function that takes the value, or None to only read it from `values`.
+        later: names of param groups that will be added after this.
+        foreign: what a value that somebody else wrote does when values are read for the record: `error`, or `adopt` (it is
+            recorded as applied, and stays until the schedule next changes).
+        counting: on a clock of optimizer steps, `updates` advances only if the optimizer has stepped since the last call, so that
+            a step skipped in mixed precision does not count; `calls` advances at every call.
+        rates: what converts units: `steps_per_epoch=100`, `action_repeat=2`; see `tempomat.RATES`.
+
+    Raises:
+        BindingError: an entry fits no param group, target or known name; another scheduler writes the same key.
+        PlanError: a conversion is missing.
+
+    Example:
+        >>> import tempomat as tm
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.AdamW(model.parameters())
+        >>> scheduler = Scheduler(optimizer, tm.Plan({"lr": tm.Linear(init_value=0.1, end_value=0.0, duration=10)}))
+        >>> for _ in range(5):
+        ...     optimizer.step()
+        ...     scheduler.step()
+        >>> optimizer.param_groups[0]["lr"]
+        0.05
+    """
+
+    def __init__(  # the base class would write and step at once, so its constructor is not called
+        self,
+        optimizer: Optimizer | Mapping[str, Optimizer],
+        plan: Plan,
+        *,
+        total: int | str | Duration | None = None,
+        targets: Mapping[str, Target | None] | None = None,
+        later: Iterable[str] = (),
+        foreign: Literal["error", "adopt"] = "error",
+        counting: Literal["updates", "calls"] = "updates",
+        **rates: int,
+    ) -> None:
+        self.optimizers = _checked_optimizers(optimizer)
+        self.optimizer = next(iter(self.optimizers.values()))
+        if not isinstance(plan, Plan):
+            raise BindingError(
+                f"Scheduler: needs a tempomat.Plan, got {type(plan).__name__}. Write Plan({{'lr': schedule}}, total=...)"
+            )
+        for name, got, valid in (
+            ("foreign", foreign, ("error", "adopt")),
+            ("counting", counting, ("updates", "calls")),
+        ):
+            if got not in valid:
+                raise BindingError(f"Scheduler: `{name}` must be {' or '.join(valid)}, got {got!r}")
+        self._given = dict(targets or {})
+        self._later, self._foreign, self._counting_updates = tuple(later), foreign, counting == "updates"
+        self._engine = Engine(plan.resolve(total=total, **rates))
+        for name in self._given:
+            if name not in self._engine.tracks:
+                raise BindingError(f"targets: the plan has no entry {name!r}.{did_you_mean(name, self._engine.tracks)}")
+        self.record_offset: int | None = None
+        self.skipped = 0
+        self._step_count = 0
+        self._warned = False
+        self._updates = [0] * len(self.optimizers)
+        self._none = list(self._updates)
+        self._seen: dict[str, tuple[list[dict[str, Any]], int]] = {}
+        self._bound: dict[str, GroupTarget] = {}
+        self.base_lrs = [_plain(group["lr"]) for group in self.optimizer.param_groups if "lr" in group]
+        self._bind()
+        self._claim()
+        self._hook()
+
+    # what the loop calls
+
+    def step(self, metrics: Any = None, epoch: None = None) -> None:
+        """One more count of the plan's clock, and the values that belong to it; a measurement goes to the plan's controllers.
+
+        On a clock of optimizer steps a call without an update since the last one does not count (see `counting`).
+
+        Raises:
+            MeasurementError: a measurement is given and no controller listens, or several listen to different ones.
+            BindingError: the next value is out of its target's range; nothing has been changed then.
+        """
+        engine, updates = self._engine, self._updates
+        if self._counting_updates:
+            applied = updates[0] if len(updates) == 1 else max(updates)
+            if applied != 1 and not self._may_advance(applied):
+                return
+            updates[:] = self._none
+        if metrics is None:
+            engine.tick()
+        else:
+            self._step_with(metrics)
+        if not engine.started:
+            engine.start()
+        self._step_count += 1
+
+    def observe(self, **measurements: Any) -> list[Event]:
+        """Show measurements to the controllers that listen to them, by name; returns the decisions taken, which apply at once."""
+        return self._engine.observe(measurements)
+
+    def advance(self, **counts: int) -> None:
+        """Other clocks forward: `scheduler.advance(env_steps=8)`."""
+        self._engine.advance(counts)
+
+    def rewind(self, **counts: int) -> None:
+        """Clocks set back on purpose; the record shows it."""
+        self._engine.rewind(counts)
+
+    def start(self) -> None:
+        """Write the present values now. The first `optimizer.step()` does it otherwise."""
+        self._attach()
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Every value by entry, as applied: read back from where it was written. Before the start, as it will be applied.
+
+        Raises:
+            BindingError: somebody else has written one of them (unless `foreign="adopt"`).
+        """
+        if not self._engine.started:
+            return self._engine.asked
+        values = {name: track.asked for name, track in self._engine.tracks.items()}
+        for name, target in self._bound.items():
+            held, expected = target.read(), target.cast(self._engine.tracks[name].asked)
+            if held != expected and self._foreign == "error":
+                place = next(place for place, pair in enumerate(zip(held, expected, strict=True)) if pair[0] != pair[1])
+                raise BindingError(
+                    f"{name}: somebody else wrote {held[place]!r} into the param group; the plan had written {expected[place]!r}. "
+                    "Remove the other writer, or build the Scheduler with foreign='adopt'"
+                )
+            values[name] = held[0]
+        return values
+
+    @property
+    def asked(self) -> dict[str, float]:
+        """Every value by entry, as the plan says in float64."""
+        return self._engine.asked
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counters by unit."""
+        return dict(self._engine.counts)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force, resolved."""
+        return self._engine.plan
+
+    @property
+    def events(self) -> list[Event]:
+        """Decisions, resumes and rewinds so far, as plain data."""
+        return list(self._engine.events)
+
+    # saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data: format, plan and fingerprint, counts, controller states, record offset, checksum."""
+        return save_state(self._engine, self.record_offset)
+
+    def load_state_dict(self, state_dict: dict[str, Any], on_change: OnChange = "refuse") -> None:
+        """Go on from a saved state, in any order with the optimizer's own: every value is derived and written anew.
+
+        Args:
+            state_dict: what `state_dict()` gave.
+            on_change: what a plan or total that has changed since does; see `tempomat.runtime.OnChange`.
+
+        Raises:
+            StateError: the state is damaged or incomplete, or the plan has changed and `on_change` is `refuse`.
+        """
+        loaded = load_state(self._engine, state_dict, on_change)
+        before = self._engine
+        self._engine = loaded
+        try:
+            self._attach()
+        except BaseException:
+            self._engine = before
+            self._bind()
+            raise
+        self.record_offset = state_dict["record_offset"]
+        self._step_count = loaded.counts[loaded.clock]
+        self._updates[:] = self._none
+
+    # what torch and its hosts look at
+
+    @property
+    def last_epoch(self) -> int:
+        """The count of the plan's clock, under PyTorch's name."""
+        return self._engine.counts[self._engine.clock]
+
+    def get_last_lr(self) -> list[float | torch.Tensor]:
+        """The lr of each param group of the first optimizer; before the start, the one it will begin with."""
+        groups = self.optimizer.param_groups
+        return self.get_lr() if not self._engine.started else [_plain(group["lr"]) for group in groups]
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """The lr that the plan asks for in each param group of the first optimizer; its own where the plan names none."""
+        asked = {
+            id(group): self._engine.asked[name]
+            for name, one in self._bound.items()
+            if one.key == "lr"
+            for group in one.groups
+        }
+        return [asked.get(id(group), _plain(group["lr"])) for group in self.optimizer.param_groups]
+
+    @property
+    def _last_lr(self) -> list[float | torch.Tensor]:
+        return self.get_last_lr()
+
+    def __getstate__(self) -> dict[str, Any]:
+        options = {
+            "targets": self._given,
+            "later": self._later,
+            "foreign": self._foreign,
+            "counting": "updates" if self._counting_updates else "calls",
+        }
+        return {
+            "optimizers": self.optimizers,
+            "plan": self.plan,
+            "options": options,
+            "state": self.state_dict(),
+            "started": self._engine.started,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        optimizers = state["optimizers"]
+        Scheduler.__init__(self, optimizers.get("", optimizers), state["plan"], **state["options"])
+        if state["started"]:
+            self.load_state_dict(state["state"])
+
+    # inside
+
+    def _may_advance(self, applied: int) -> bool:
+        """Whether a call after no update, or after several, counts; each kind warns once."""
+        steps = self._engine.clock == "optimizer_steps"
+        if applied == 0:
+            if self._step_count == 0 and not self._warned:
+                self._warned = True
+                warnings.warn(_WRONG_ORDER, UserWarning, stacklevel=3)
+            self.skipped += steps
+            return not steps
+        if steps and "steps_per_epoch" in self.plan.rates:
+            raise BindingError(
+                f"the plan counts optimizer steps, and the optimizer has stepped {applied} times since the last scheduler.step(). "
+                "Call it after each optimizer.step(), or give the plan clock='epochs' and call it once an epoch"
+            )
+        if steps and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the optimizer has stepped {applied} times since the last scheduler.step(), which counts as one. "
+                "If that is meant, say so: Plan(..., clock='epochs')",
+                UserWarning,
+                stacklevel=3,
+            )
+        return True
+
+    def _step_with(self, measurement: Any) -> None:
+        metrics = {rule.metric for track in self._engine.tracks.values() for rule in track.tree.controllers}
+        if len(metrics) != 1:
+            known = (
+                f"listens to {', '.join(sorted(metrics))}: use observe({sorted(metrics)[0]}=...)"
+                if metrics
+                else "has no controller"
+            )
+            raise MeasurementError(f"step({measurement!r}) gives one measurement, and the plan {known}")
+        self._engine.observe(dict.fromkeys(metrics, measurement), tick=True)
+
+    def _attach(self) -> None:
+        self._bind()
+        self._engine.start()
+
+    def _bind(self) -> None:
+        """Find every entry's place in the groups as they are now."""
+        names = self._engine.tracks
+        bound = bind(self.optimizers, names, self._given, self._later)
+        self._refuse_unruled_groups(bound)
+        if self._engine.started or self._bound:
+            for target in bound.values():
+                target.own_tensors(bound.values())
+        self._bound = bound
+        self._seen = {label: (one.param_groups, len(one.param_groups)) for label, one in self.optimizers.items()}
+        for name, track in names.items():
+            given = self._given.get(name)
+            if name in bound:
+                track.write = bound[name].writer()
+            elif given is not None:
+                track.write = given
+
+    def _refuse_unruled_groups(self, bound: Mapping[str, GroupTarget]) -> None:
+        """A group that came later and that no entry reaches would silently keep its own values."""
+        reached = {id(group) for target in bound.values() for group in target.groups}
+        for label, (_, before) in self._seen.items():
+            for place, group in enumerate(self.optimizers[label].param_groups[before:], before):
+                if id(group) not in reached and self._bound:
+                    raise BindingError(
+                        f"param group {place} ({group.get('name', 'without a name')}) was added, and no entry of the plan reaches it"
+                    )
+
+    def _claim(self) -> None:
+        for label, optimizer in self.optimizers.items():
+            writers = _WRITERS.setdefault(optimizer, {})
+            for target in self._bound.values():
+                mine = any(group is one for group in target.groups for one in optimizer.param_groups)
+                key = f"{target.key}[{target.index}]" if target.index is not None else target.key
+                other = writers[key]() if mine and key in writers else None
+                if other is not None and other is not self:
+                    where = f" of the optimizer {label}" if label else ""
+                    raise BindingError(
+                        f"{target.name}: another Scheduler already writes {key}{where}. One writer per key: put both into one plan"
+                    )
+                if mine:
+                    writers[key] = weakref.ref(self)
+
+    def _hook(self) -> None:
+        me = weakref.ref(self)
+        place = weakref.WeakKeyDictionary({one: number for number, one in enumerate(self.optimizers.values())})
+
+        def before(*_: Any) -> None:
+            scheduler = me()
+            if scheduler is not None and scheduler._stale():
+                scheduler._attach()
+
+        def after(optimizer: Optimizer, *_: Any) -> None:
+            scheduler = me()
+            if scheduler is not None and not _found_inf(optimizer):
+                scheduler._updates[place[optimizer]] += 1
+
+        def loaded(*_: Any) -> None:
+            scheduler = me()
+            if scheduler is not None and scheduler._engine.started:
+                scheduler._attach()
+
+        for optimizer in self.optimizers.values():
+            optimizer.register_step_pre_hook(before)
+            optimizer.register_step_post_hook(after)
+            optimizer.register_load_state_dict_post_hook(loaded)
+
+    def _stale(self) -> bool:
+        if not self._engine.started:
+            return True
+        for label, (groups, length) in self._seen.items():
+            now = self.optimizers[label].param_groups
+            if now is not groups or len(now) != length:
+                return True
+        return False
+
+
+def _found_inf(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer was told by the gradient scaler to skip: it is called all the same then."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(cast(torch.Tensor, found).item())
+
+
+def _checked_optimizers(given: object) -> dict[str, Optimizer]:
+    optimizers: dict[Any, Any] = dict(cast(Mapping[Any, Any], given)) if isinstance(given, Mapping) else {"": given}
+    for name, one in optimizers.items():
+        if not isinstance(one, Optimizer):
+            raise BindingError(
+                f"Scheduler: needs a torch.optim.Optimizer{f' for {name!r}' if name else ''}, got {type(one).__name__}"
+            )
+    if not optimizers:
+        raise BindingError("Scheduler: needs at least one optimizer, got none")
+    return optimizers
+
+
+def _plain(value: Any) -> Any:
+    """A copy that does not change under its holder."""
+    return value.clone() if isinstance(value, torch.Tensor) else value
