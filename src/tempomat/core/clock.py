@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
-from typing import final
+from typing import cast, final
 
 from tempomat.core.errors import ScheduleError, did_you_mean
 from tempomat.core.numbers import MAX_LENGTH, as_count, parse_number
@@ -35,6 +36,8 @@ SHARE = "%"
 """The pseudo-unit of a share of the run's total."""
 PLAIN = ""
 """The pseudo-unit of a bare count: whatever drives the schedule."""
+
+Terms = tuple[tuple[str, Fraction], ...]
 
 _SPELLINGS: dict[str, tuple[str, int]] = {
     **{unit.value: (unit.value, 1) for unit in Unit},
@@ -62,7 +65,7 @@ class Duration:
     """
 
     text: str
-    terms: tuple[tuple[str, Fraction], ...] = field(init=False, repr=False)
+    terms: Terms = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         terms = _parse(self.text)
@@ -74,10 +77,6 @@ class Duration:
 
     def __sub__(self, other: Duration) -> Duration:
         return Duration(_spell(_sum(self.terms, other.terms, -1)))
-
-    def times(self, factor: Fraction) -> Duration:
-        """The length multiplied by an exact factor."""
-        return Duration(_spell(tuple((unit, amount * factor) for unit, amount in self.terms)))
 
     def __str__(self) -> str:
         return self.text
@@ -94,13 +93,14 @@ class Duration:
         return int(amount) if unit == PLAIN and not more and amount.denominator == 1 else None
 
 
-def _parse(text: str) -> tuple[tuple[str, Fraction], ...]:
-    terms: tuple[tuple[str, Fraction], ...] = ()
-    for sign, part in re.findall(r"(^|\s[+-]\s)\s*(.*?)(?=\s[+-]\s|$)", text.strip()):
+def _parse(text: str) -> Terms:
+    terms: Terms = ()
+    for sign, part in re.findall(r"(^-?|\s[+-]\s)\s*(.*?)(?=\s[+-]\s|$)", text.strip()):
         match = _TERM.fullmatch(part.strip())
         if match is None:
             raise ScheduleError(
-                f"{text!r} is not a length. Write a count (10_000, 3M), a count with its unit (20 epochs), or a share (5%)"
+                f"{text!r} is not a length. Write a count (10_000, 3M), a count with its unit (20 epochs), or "
+                "a share (5%)"
             )
         try:
             number = parse_number(match["number"])
@@ -118,38 +118,35 @@ def _unit(written: str, text: str) -> tuple[str, int]:
         raise ScheduleError(f"{text!r}: `steps` means several things. Write optimizer_steps or env_steps")
     if word not in _SPELLINGS:
         raise ScheduleError(
-            f"{text!r}: no unit of the name {word!r}.{did_you_mean(word, _SPELLINGS)} Units: {', '.join(Unit)}, min, h, %"
+            f"{text!r}: no unit of the name {word!r}.{did_you_mean(word, _SPELLINGS)} Units: "
+            f"{', '.join(Unit)}, min, h, %"
         )
     return _SPELLINGS[word]
 
 
-def _sum(
-    left: tuple[tuple[str, Fraction], ...], right: tuple[tuple[str, Fraction], ...], sign: int
-) -> tuple[tuple[str, Fraction], ...]:
+def _sum(left: Terms, right: Terms, sign: int) -> Terms:
+    """The terms of a sum in their one order: what is added before what is taken away, then by unit."""
     total = dict(left)
     for unit, amount in right:
         total[unit] = total.get(unit, Fraction(0)) + sign * amount
-    return tuple((unit, amount) for unit, amount in total.items() if amount)
+    return tuple(
+        sorted(((unit, amount) for unit, amount in total.items() if amount), key=lambda term: (term[1] < 0, term[0]))
+    )
 
 
-def _spell(terms: tuple[tuple[str, Fraction], ...]) -> str:
-    if not terms:
-        return "0"
+def _spell(terms: Terms) -> str:
     words: list[str] = []
-    for unit, amount in sorted(terms, key=lambda term: term[1] < 0):
+    for unit, amount in terms:
         size = abs(amount) * (100 if unit == SHARE else 1)
-        number = str(size) if size.denominator == 1 else _decimal(size)
-        sign = ("- " if amount < 0 else "+ ") if words else ""
-        words.append(sign + number + (unit if unit == SHARE else f" {unit}" if unit else ""))
-    return " ".join(words)
+        sign = "- " if amount < 0 else "+ " if words else ""
+        words.append(sign + _decimal(size) + (unit if unit == SHARE else f" {unit}" if unit else ""))
+    return " ".join(words) or "0"
 
 
 def _decimal(size: Fraction) -> str:
-    """The shortest decimal that reads back as `size`, or 15 digits where none does (a third)."""
-    return next(
-        (text for digits in range(1, 16) if Fraction(text := f"{float(size):.{digits}g}") == size),
-        f"{float(size):.15g}",
-    )
+    """The exact decimal; there is one, since every term was written as one."""
+    with localcontext(prec=400):
+        return format(Decimal(size.numerator) / size.denominator, "f")
 
 
 RATES: dict[str, tuple[Unit, Unit]] = {
@@ -161,7 +158,8 @@ RATES: dict[str, tuple[Unit, Unit]] = {
     "env_steps_per_optimizer_step": (Unit.OPTIMIZER_STEPS, Unit.ENV_STEPS),
     "env_steps_per_episode": (Unit.EPISODES, Unit.ENV_STEPS),
 }
-"""What converts: `steps_per_epoch` optimizer steps are one epoch, `batch_size` samples one optimizer step, and so on."""
+"""What converts: `steps_per_epoch` optimizer steps are one epoch, `batch_size` samples one optimizer step, and so on.
+"""
 
 
 @final
@@ -230,11 +228,14 @@ class Horizon:
         return ratio
 
 
-def check_rates(rates: Mapping[str, object]) -> dict[str, int]:
+def check_rates(rates: Mapping[str, object] | object) -> dict[str, int]:
     """The rates with every value a positive int; unknown names and wrong values are refused together."""
-    wrong = [f"no conversion of the name {name!r}.{did_you_mean(name, RATES)}" for name in rates if name not in RATES]
+    if not isinstance(rates, Mapping):
+        raise ScheduleError(f"must be a mapping such as {{steps_per_epoch: 100}}, got {rates!r}")
+    given = cast(Mapping[str, object], rates)
+    wrong = [f"no conversion of the name {name!r}.{did_you_mean(name, RATES)}" for name in given if name not in RATES]
     good: dict[str, int] = {}
-    for name, value in rates.items():
+    for name, value in given.items():
         try:
             good[name] = as_count(value)
         except ValueError as error:

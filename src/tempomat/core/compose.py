@@ -1,4 +1,6 @@
-"""Schedules made of schedules. Every class here takes any tree; with a controller below it, it makes a `ReactiveTree`."""
+"""Schedules made of schedules. Every class here takes any tree; with a controller below it, it makes a
+`ReactiveTree`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,20 @@ from typing import Annotated, Any, Self, cast, final
 
 from tempomat.core.clock import Duration, Unit
 from tempomat.core.errors import Fault, ScheduleError
-from tempomat.core.fields import Boundaries, CountKind, Factor, Length, ListOf, NodeKind, OptionalValue
+from tempomat.core.fields import (
+    Boundaries,
+    CountKind,
+    Factor,
+    Length,
+    ListOf,
+    NodeKind,
+    OptionalValue,
+    check_arguments,
+)
 from tempomat.core.ops import Ops
-from tempomat.core.reactive import reactive_or_none
+from tempomat.core.reactive import items_of, reactive_or_none
 from tempomat.core.schedule import Clocks, Node, Schedule, map_nodes
-from tempomat.core.shapes import Constant, counts
+from tempomat.core.shapes import Constant, counts, known_counts, starts_of
 
 Tree = Annotated[Schedule, NodeKind()]
 Trees = Annotated[tuple[Schedule, ...], ListOf(NodeKind(), at_least=2)]
@@ -42,31 +53,29 @@ class Composite(Schedule):
 
     @classmethod
     def defaults(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters in order, left-out ones at their defaults; unknown or missing ones are refused as a call would."""
+        """All parameters in order, left-out ones at their defaults; unknown or missing ones are refused as a call
+        would.
+        """
         known = {name: spec.default for name, spec in cls.__dataclass_fields__.items() if spec.init}
-        missing = [name for name, default in known.items() if default is MISSING and name not in parameters]
-        unknown = [name for name in parameters if name not in known]
-        if missing or unknown:
-            raise TypeError(
-                f"{cls.__name__}() {'lacks ' + ', '.join(missing) if missing else 'has no parameter ' + ', '.join(unknown)}"
-            )
+        required = [name for name, default in known.items() if default is MISSING]
+        check_arguments(cls.__name__, parameters, known, required)
         return {name: parameters.get(name, default) for name, default in known.items()}
 
     @classmethod
-    def assemble(cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule]) -> Schedule:
-        """The composition with each of its children replaced by a pure one, from left to right."""
-        return cls(**{name: map_nodes(tuple(v) if isinstance(v, list) else v, pure) for name, v in parameters.items()})
+    def assemble(
+        cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule], *, exact: bool = True
+    ) -> Schedule:
+        """The composition with each of its children replaced by a pure one, from left to right.
+
+        Unless `exact`, it only has to be a valid one: nothing that the run has yet to resolve is evaluated.
+        """
+        return cls(**{name: map_nodes(value, pure) for name, value in parameters.items()})
 
     @classmethod
     def spans(cls, parameters: Mapping[str, Any], clock: str, start: int) -> list[Span]:
         """For each child the clock and the counts in which it is in force."""
-        children = [
-            one
-            for value in parameters.values()
-            for one in (value if isinstance(value, tuple) else (value,))
-            if isinstance(one, Node)
-        ]
-        return [(clock, start, None)] * len(children)
+        nodes = [one for value in parameters.values() for one in items_of(value) if isinstance(one, Node)]
+        return [(clock, start, None)] * len(nodes)
 
     @classmethod
     def unit_below(cls, parameters: Mapping[str, Any], unit: Unit) -> Unit:
@@ -88,7 +97,8 @@ class _Timed(Composite):
 class Sequence(_Timed):
     """One schedule after another: `parts[k]` from `boundaries[k - 1]` on, each with its own count from 0 there.
 
-    A controller as a later part goes on from the value that the part before it had reached: its level is a factor on it.
+    A controller as a later part goes on from the value that the part before it had reached: its level is a factor on
+    it.
 
     Args:
         parts: at least two.
@@ -102,13 +112,19 @@ class Sequence(_Timed):
 
     Example:
         >>> from tempomat.core.shapes import Cosine, Linear
-        >>> lr = Linear(init_value=0.0, end_value=1.0, duration=10).then(Cosine(init_value=1.0, end_value=0.0, duration=90), at=10)
+        >>> warmup = Linear(init_value=0.0, end_value=1.0, duration=10)
+        >>> lr = warmup.then(Cosine(init_value=1.0, end_value=0.0, duration=90), at=10)
         >>> lr(5), lr(10), lr(100)
         (0.5, 1.0, 0.0)
     """
 
     parts: Trees
     boundaries: Boundaries
+    _starts: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
+
+    def _prepare(self) -> None:
+        object.__setattr__(self, "_starts", known_counts(self.boundaries))
+        object.__setattr__(self, "_clocks", self._clocks_below())
 
     def _check(self) -> Iterator[Fault]:
         if len(self.parts) != len(self.boundaries) + 1:
@@ -118,24 +134,24 @@ class Sequence(_Timed):
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        starts = [counts(one) for one in self.boundaries]
+        starts = starts_of(self._starts, self.boundaries)
 
-        def branch(part: Schedule, start: int) -> Callable[[Any, Ops], Any]:
-            return lambda t, ops: part._at(t - start if start else t, ops)
+        def branch(place: int, t: Any, ops: Ops) -> Any:
+            return self.parts[place]._at(t - starts[place - 1] if place else t, ops)
 
-        return ops.select(
-            t, starts, [branch(part, start) for part, start in zip(self.parts, [0, *starts], strict=True)]
-        )
+        return ops.select(t, starts, branch)
 
     @classmethod
-    def assemble(cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule]) -> Schedule:
+    def assemble(
+        cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule], *, exact: bool = True
+    ) -> Schedule:
         nodes = [NodeKind().read(part) for part in parameters["parts"]]
         parts: list[Schedule] = []
-        starts = [0, *parameters["boundaries"]]
+        starts = [0, *parameters["boundaries"]]  # counts, where it has to be exact
         for place, node in enumerate(nodes):
             part = pure(node)
-            if place and getattr(node, "relative", False) and all(isinstance(one, int) for one in starts):
-                part = Constant(value=parts[-1](starts[place] - starts[place - 1])) * part
+            if place and exact and getattr(node, "relative", False):
+                part = Constant(value=parts[-1](counts(starts[place]) - counts(starts[place - 1]))) * part
             parts.append(part)
         return cls(parts=tuple(parts), boundaries=parameters["boundaries"])
 
@@ -259,7 +275,8 @@ class Stretch(_Timed):
     A schedule of duration 1 stretched by a length runs on progress from 0 to 1.
 
     Raises:
-        ScheduleError: `factor` is not above 0, or a controller is below it, whose decisions are in the run's own counts.
+        ScheduleError: `factor` is not above 0, or a controller is below it, whose decisions are in the run's own
+        counts.
 
     Example:
         >>> from tempomat.core.shapes import Linear
@@ -277,7 +294,9 @@ class Stretch(_Timed):
         return self.schedule._at(ops.real(t) / self.factor, ops)
 
     @classmethod
-    def assemble(cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule]) -> Schedule:
+    def assemble(
+        cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule], *, exact: bool = True
+    ) -> Schedule:
         raise ScheduleError("Stretch: a controller cannot be stretched; its decisions are in the run's own counts")
 
 
@@ -310,7 +329,9 @@ class Repeat(_Timed):
         )
 
     @classmethod
-    def assemble(cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule]) -> Schedule:
+    def assemble(
+        cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule], *, exact: bool = True
+    ) -> Schedule:
         raise ScheduleError("Repeat: a controller cannot be repeated; its decisions are in the run's own counts")
 
 
@@ -347,19 +368,26 @@ class On(Composite):
         return [(str(parameters["unit"]), 0, None)]
 
 
+# a composition may come out as a reactive tree, so its constructor is not only one
+_sequence: Callable[..., Any] = Sequence
+_on: Callable[..., Any] = On
+
+
 def on(unit: Unit | str, schedule: Node | float) -> Any:
     """Tie a schedule to a clock: `on("env_steps", Linear(...))` counts env steps whatever drives the rest of the plan.
 
     Raises:
         ScheduleError: there is no unit of that name.
     """
-    return On(unit=unit, schedule=schedule)
+    return _on(unit=unit, schedule=schedule)
 
 
 def sequence(first: Node | float, second: Node | float, *, at: int | str | Duration) -> Any:
     """`first` until the count `at`, then `second` from its own 0."""
     node = NodeKind().read(first)
-    if node.__class__ is Sequence or getattr(node, "kind", None) is Sequence:
+    if node.builder() is Sequence:
         parts, boundaries = node.parameters()["parts"], node.parameters()["boundaries"]
-        return Sequence(parts=(*parts, second), boundaries=(*boundaries, at))
-    return Sequence(parts=(node, second), boundaries=(at,))
+        last = boundaries[-1]
+        if isinstance(last, int) and isinstance(at, int) and at > last:
+            return _sequence(parts=(*parts, second), boundaries=(*boundaries, at))
+    return _sequence(parts=(node, second), boundaries=(at,))

@@ -6,11 +6,11 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Literal, final
 
-from tempomat.core.errors import Fault, MeasurementError, ScheduleError
+from tempomat.core.errors import Fault, MeasurementError
 from tempomat.core.fields import CountKind, NonNegative, NumberKind, OptionalValue
-from tempomat.core.reactive import Condition, Reactive, as_level
+from tempomat.core.reactive import Condition, Reactive, as_level, check_levels
 from tempomat.core.schedule import Clocks, Node, Schedule
 
 State = Mapping[str, float | int | bool | None]
@@ -18,9 +18,11 @@ State = Mapping[str, float | int | bool | None]
 
 
 class Controller(Reactive):
-    """A rule on measurements. Its `level` is a factor on the tree around it, or the value itself where it has an `init_value`.
+    """A rule on measurements. Its `level` is a factor on the tree around it, or the value itself where it has an
+    `init_value`.
 
-    To add one: a frozen dataclass with `metric`, `initial()`, `update()` and `level()`; everything it remembers is in the state.
+    To add one: a frozen dataclass with `metric`, `initial()`, `update()` and `level()`; everything it remembers is in
+    the state.
     """
 
     __slots__ = ()
@@ -54,8 +56,7 @@ class Controller(Reactive):
         return frozenset()
 
     def given(self, levels: Sequence[Node | float]) -> Schedule:
-        if len(levels) != 1:
-            raise ScheduleError(f"{type(self).__name__}: one controller needs one level, got {len(levels)}")
+        check_levels(levels, 1)
         return as_level(levels[0])
 
     def listening(self, clock: str = "", start: int = 0) -> Iterator[tuple[Condition, ...]]:
@@ -67,12 +68,13 @@ class Controller(Reactive):
 class Plateau(Controller):
     r"""Multiplies its level by `factor` after more than `patience` measurements in a row without improvement.
 
-    An improvement is a measurement below :math:`b - \theta |b|` (`mode="min"`, `threshold_mode="rel"`), below :math:`b - \theta`
-    (`"abs"`), or the same upwards (`"max"`), where :math:`b` is the best so far. After a drop, `cooldown` measurements are
-    not counted against it.
+    An improvement is a measurement below :math:`b - \theta |b|` (`mode="min"`, `threshold_mode="rel"`), below
+    :math:`b - \theta` (`"abs"`), or the same upwards (`"max"`), where :math:`b` is the best so far. After a drop,
+    `cooldown` measurements are not counted against it.
 
     Alone, or with an `init_value`, it is the value itself. Without one it is a factor that starts at 1:
-    `Cosine(...) * Plateau(...)` scales a schedule, `Linear(...).then(Plateau(...), at=1_000)` goes on from the value reached.
+    `Cosine(...) * Plateau(...)` scales a schedule, `Linear(...).then(Plateau(...), at=1_000)` goes on from the value
+    reached.
 
     Args:
         metric: the measurement it listens to, as in `observe(val_loss=...)`.
@@ -85,14 +87,15 @@ class Plateau(Controller):
         min_value: the level never falls below it.
         eps: a drop by no more than this is not made.
         init_value: the first level; None for a factor that starts at 1.
-        on_nan: what a measurement that is no finite number does: `error`; `skip` it and count it; `bad` counts it as no improvement.
+        on_nan: what a measurement that is no finite number does: `error`; `skip` it and count it; `bad` counts it as
+            no improvement.
 
     Raises:
         ScheduleError: a parameter is out of its range, all of them at once.
 
     Agrees with:
-        `torch.optim.lr_scheduler.ReduceLROnPlateau` (its `min_lr` is `min_value`) with an `init_value`, for metrics above 0; for a
-        negative best, torch's relative threshold has the wrong sign.
+        `torch.optim.lr_scheduler.ReduceLROnPlateau` (its `min_lr` is `min_value`) with an `init_value`, for metrics
+        above 0; for a negative best, torch's relative threshold has the wrong sign.
 
     Example:
         >>> rule = Plateau(factor=0.5, patience=1, init_value=1.0)
@@ -131,10 +134,14 @@ class Plateau(Controller):
         return float(state["level"] or 0.0)
 
     def update(self, state: State, observation: float, count: int) -> State:
-        finite = math.isfinite(observation)
+        try:
+            finite = math.isfinite(observation)
+        except TypeError:
+            raise MeasurementError(f"Plateau: {self.metric} must be a number, got {observation!r}") from None
         if not finite and self.on_nan == "error":
             raise MeasurementError(
-                f"Plateau: {self.metric} must be a finite number, got {observation} at count {count}. To go on past it set on_nan"
+                f"Plateau: {self.metric} must be a finite number, got {observation} at count {count}. "
+                "To go on past it set on_nan"
             )
         if not finite and self.on_nan == "skip":
             return {**state, "skipped": int(state["skipped"] or 0) + 1}

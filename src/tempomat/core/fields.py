@@ -1,19 +1,21 @@
-"""What a parameter of a schedule may be: one description that checks it, reads it from a plan, and writes its JSON Schema.
+"""What a parameter of a schedule may be: one description that checks it, reads it from a plan, and writes its JSON
+Schema.
 
-A parameter's annotation carries its kind: `init_value: Value`, `duration: Length`. The same kind serves a constructor, a
-recipe's signature and a plan, so that a new schedule declares its parameters once.
+A parameter's annotation carries its kind: `init_value: Value`, `duration: Length`. The same kind serves a
+constructor, a recipe's signature and a plan, so that a new schedule declares its parameters once.
 """
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, cast, final, get_args, get_origin, get_type_hints
 
-from tempomat.core.clock import Duration, Unit
+from tempomat.core.clock import PLAIN, Duration, Unit
 from tempomat.core.errors import Fault, ScheduleError, did_you_mean
 from tempomat.core.numbers import MAX_LENGTH, as_count, as_float
 
@@ -58,14 +60,14 @@ class NumberKind(Kind):
             return None
         number = as_float(value)
         for bound, words, holds in (
-            (self.at_least, "at least", lambda b: number >= b),
-            (self.above, "above", lambda b: number > b),
-            (self.below, "below", lambda b: number < b),
-            (self.at_most, "at most", lambda b: number <= b),
+            (self.at_least, "at least", operator.ge),
+            (self.above, "above", operator.gt),
+            (self.below, "below", operator.lt),
+            (self.at_most, "at most", operator.le),
         ):
-            if bound is not None and not holds(bound):
+            if bound is not None and not holds(number, bound):
                 raise ValueError(f"must be {words} {bound:g}, got {number:g}")
-        return number
+        return number + 0.0  # one zero: equal values have one spelling
 
     def schema(self) -> dict[str, Any]:
         keys = {
@@ -95,13 +97,15 @@ class CountKind(Kind):
             value = Duration(value)
         if isinstance(value, Duration):
             if value.plain is None:
+                if all(unit == PLAIN for unit, _ in value.terms):
+                    raise ValueError(f"must be an integer count, got {value}")
                 return value
             value = value.plain
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # config readers make a float of 3e6; no count is lost in it
         count = as_count(value, MAX_LENGTH)
         if count < self.at_least:
-            raise ValueError(f"must be at least {self.at_least}, got {count}.{self.hint}")
+            raise ValueError(f"must be at least {self.at_least}, got {count}{self.hint}")
         return count
 
     def schema(self) -> dict[str, Any]:
@@ -155,9 +159,11 @@ class ListOf(Kind):
                 before = read
 
     def _items(self, value: object) -> Sequence[object]:
-        if isinstance(value, (str, bytes, Mapping)) or not (isinstance(value, Sequence) or hasattr(value, "tolist")):
+        if isinstance(value, (str, bytes, Mapping)) or not (
+            isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1
+        ):
             raise ValueError(f"must be a list, got {type(value).__name__}")
-        items = cast(Sequence[object], value if isinstance(value, Sequence) else cast(Any, value).tolist())
+        items = cast(Sequence[object], value) if isinstance(value, Sequence) else cast(Any, value).tolist()
         if not self.at_least <= len(items) <= MAX_PARTS:
             raise ValueError(f"must have {self.at_least} to {MAX_PARTS} entries, got {len(items)}")
         return items
@@ -182,7 +188,7 @@ class Choice(Kind):
         if not isinstance(value, str) or value not in self.words:
             near = did_you_mean(value, self.words) if isinstance(value, str) else ""
             raise ValueError(f"must be one of {', '.join(self.words)}, got {value!r}.{near}")
-        return value
+        return str(value)
 
     def schema(self) -> dict[str, Any]:
         return {"enum": list(self.words)}
@@ -241,9 +247,8 @@ class FactorKind(Kind):
             value = Duration(value)
         if isinstance(value, Duration):
             return value if value.plain is None else value.plain
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return as_count(value, MAX_LENGTH)
-        return cast(float, NumberKind(above=0).read(value))
+        number = cast(float, NumberKind(above=0).read(value))
+        return as_count(int(number), MAX_LENGTH) if number.is_integer() else number
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}
@@ -263,6 +268,8 @@ Count = Annotated[int | str | Duration, CountKind(0)]
 """A count from 0, or a duration."""
 Length = Annotated[int | str | Duration, CountKind(1)]
 """A count from 1, or a duration."""
+Span = Annotated[int | str | Duration, CountKind(1, hint=". For a value that never moves use Constant.")]
+"""A count from 1 over which a value moves, or a duration."""
 Boundaries = Annotated[tuple[int | str | Duration, ...], ListOf(CountKind(1), increasing=True)]
 """Positions above 0, strictly increasing."""
 Positions = Annotated[tuple[int | str | Duration, ...], ListOf(CountKind(0), increasing=True)]
@@ -271,6 +278,14 @@ Positions = Annotated[tuple[int | str | Duration, ...], ListOf(CountKind(0), inc
 
 Factor = Annotated[float | int | str | Duration, FactorKind()]
 """A number above 0, or a duration."""
+
+
+def check_arguments(name: str, given: Iterable[str], known: Iterable[str], required: Iterable[str]) -> None:
+    """Refuse unknown and missing arguments as a call does."""
+    missing, unknown = [one for one in required if one not in given], [one for one in given if one not in known]
+    if missing or unknown:
+        wrong = f"lacks {', '.join(missing)}" if missing else f"has no parameter {', '.join(unknown)}"
+        raise TypeError(f"{name}() {wrong}")
 
 
 @cache

@@ -1,9 +1,11 @@
-"""Tables of half-open intervals, as RL configurations write them: one rule inside each, gaps hold, overlaps are errors."""
+"""Tables of half-open intervals, as RL configurations write them: one rule inside each, gaps hold, overlaps are
+errors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast, final
 
 from tempomat.core.clock import Duration, Horizon, Unit
@@ -46,7 +48,7 @@ class IntervalsKind(Kind):
             )
             return
         for place, one in enumerate(cast(list[Any], value)):
-            if not isinstance(one, (Mapping, tuple)):
+            if not isinstance(one, Mapping) and not _is_items(one):
                 yield Fault(
                     f"[{place}]",
                     f"must be an interval such as {{start: 0, end: 1000000, lr: 1.0e-4}}, got {one!r}",
@@ -72,6 +74,13 @@ class IntervalsKind(Kind):
         return {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_PARTS}
 
 
+def _is_items(one: object) -> bool:
+    """Whether this is an interval in canonical form, as `repr` writes it."""
+    return isinstance(one, tuple) and all(
+        isinstance(pair, tuple) and len(cast(Any, pair)) == 2 for pair in cast(Any, one)
+    )
+
+
 def _canonical(interval: Any) -> tuple[tuple[str, Any], ...]:
     """An interval's items in a fixed order, canonical, `start` always there and an open `end` never."""
     given = {"start": 0, **dict(interval)}
@@ -87,8 +96,9 @@ class IntervalTable(Schedule):
     `step_decay`: `lr`. `exponential_decay`: :math:`\text{init\_lr} \cdot r^{\lfloor (t - start) / k \rfloor}`.
     `linear_decay`: a straight line from `init_lr` to `final_lr`, reached at `end`.
 
-    Before the first start: the first interval's first value. In a gap: the value reached at the end of the interval before
-    it. Past the last end the last interval goes on: a step holds, a line stays at its end, an exponential keeps decaying.
+    Before the first start: the first interval's first value. In a gap: the value reached at the end of the interval
+    before it. Past the last end the last interval goes on: a step holds, a line stays at its end, an exponential
+    keeps decaying.
 
     Args:
         rule: `step_decay`, `exponential_decay` or `linear_decay`, one for the whole table.
@@ -98,13 +108,19 @@ class IntervalTable(Schedule):
         ScheduleError: intervals overlap; one is empty; a key is missing or belongs to another rule.
 
     Example:
-        >>> table = IntervalTable(rule="step_decay", intervals=[{"start": 0, "end": 10, "lr": 1e-4}, {"start": 10, "lr": 5e-5}])
+        >>> steps = [{"start": 0, "end": 10, "lr": 1e-4}, {"start": 10, "lr": 5e-5}]
+        >>> table = IntervalTable(rule="step_decay", intervals=steps)
         >>> table(9), table(10), table(10**15)
         (0.0001, 5e-05, 5e-05)
     """
 
     rule: Rule
     intervals: Annotated[tuple[Any, ...], IntervalsKind()]
+    _table: tuple[dict[str, Any], ...] | None = field(init=False, repr=False, compare=False)
+
+    def _prepare(self) -> None:
+        table = sorted((dict(one) for one in self.intervals), key=lambda one: one["start"]) if self.resolved else None
+        object.__setattr__(self, "_table", None if table is None else tuple(table))
 
     def _check(self) -> Iterator[Fault]:
         keys = _VALUES[self.rule]
@@ -115,6 +131,8 @@ class IntervalTable(Schedule):
                     f"intervals[{place}].{key}",
                     f"is missing; an interval of {self.rule} needs {', '.join(keys)}",
                 )
+            if self.rule == "linear_decay" and "end" not in interval:
+                yield Fault(f"intervals[{place}].end", "is missing; a line needs an end to reach its `final_lr`")
             for key in interval.keys() - keys.keys() - _ENDS.keys():
                 yield Fault(
                     f"intervals[{place}].{key}",
@@ -136,7 +154,8 @@ class IntervalTable(Schedule):
                     ends = f"ends ({last:_})" if last is not None else "ends (it has no end)"
                     yield Fault(
                         f"intervals[{place}]",
-                        f"starts at {start:_}, before intervals[{before}] {ends}. Move its start, or end that one earlier",
+                        f"starts at {start:_}, before intervals[{before}] {ends}. Move its start, or end that "
+                        "one earlier",
                     )
             before = place
 
@@ -160,34 +179,33 @@ class IntervalTable(Schedule):
         return not any(isinstance(value, Duration) for one in self.intervals for _, value in one)
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        table = sorted((dict(one) for one in self.intervals), key=lambda one: counts(one["start"]))
-        branches = [_rule(self.rule, one, last=one is table[-1]) for one in table]
-        return ops.select(t, [counts(one["start"]) for one in table[1:]], branches)
+        table = self._table
+        if table is None:
+            counts(next(value for one in self.intervals for _, value in one if isinstance(value, Duration)))
+            return None
+
+        def inside(place: int, t: Any, ops: Ops) -> Any:
+            return _rule(self.rule, t, ops, table[place], last=place == len(table) - 1)
+
+        return ops.select(t, [one["start"] for one in table[1:]], inside)
 
 
 def _number(start: int | Duration) -> int:
     return start if isinstance(start, int) else 0
 
 
-def _rule(rule: str, interval: dict[str, Any], *, last: bool) -> Any:
+def _rule(rule: str, t: Any, ops: Ops, interval: dict[str, Any], *, last: bool) -> Any:
     """The formula of one interval, holding before its start and, unless it is the last, from its end on."""
-    start, end = counts(interval["start"]), interval.get("end")
+    start: int = interval["start"]
+    end: Any = interval.get("end")
     if rule == "step_decay":
-        return lambda t, ops: ops.full(t, interval["lr"])
+        return ops.full(t, interval["lr"])
     if rule == "linear_decay":
-        return lambda t, ops: _line(t, ops, start, end, interval["init_lr"], interval["final_lr"])
-    every = counts(interval["decay_interval"])
-
-    def decay(t: Any, ops: Ops) -> Any:
-        t = ops.maximum(t, start)
-        t = t if last or end is None else ops.minimum(t, end - 1)
-        return interval["init_lr"] * ops.power(interval["decay_rate"], ops.real((t - start) // every))
-
-    return decay
-
-
-def _line(t: Any, ops: Ops, start: int, end: int | None, first: float, final: float) -> Any:
-    if end is None:
-        return ops.full(t, first)
-    share = ops.real(ops.clip(t, start, end) - start) / (end - start)
-    return ops.where(t < end, first + (final - first) * share, final)
+        share = ops.real(ops.clip(t, start, end) - start) / (end - start)
+        line = interval["init_lr"] + (interval["final_lr"] - interval["init_lr"]) * share
+        return ops.where(t < end, line, interval["final_lr"])
+    if interval["init_lr"] == 0.0:
+        return ops.full(t, 0.0)  # 0 times an infinite power is no number
+    t = ops.maximum(t, start)
+    t = t if last or end is None else ops.minimum(t, end - 1)
+    return interval["init_lr"] * ops.power(interval["decay_rate"], ops.real((t - start) // interval["decay_interval"]))

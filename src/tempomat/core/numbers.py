@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Real
 from typing import SupportsIndex, cast
 
 MAX_COUNT = 2**62
@@ -70,7 +70,7 @@ def as_count(value: object, largest: int = MAX_COUNT) -> int:
     Raises:
         ValueError: a float, a bool, a string, a negative or too large a count.
     """
-    count = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else _index(value)
+    count = _index(value)
     if count is None:
         raise ValueError(f"must be an integer count, got {_shown(value)}")
     if not 0 <= count <= largest:

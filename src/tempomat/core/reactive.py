@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 from tempomat.core.clock import Unit
 from tempomat.core.errors import ScheduleError
@@ -34,13 +34,15 @@ class Reactive(Node):
 
     @abstractmethod
     def listening(self, clock: str = "", start: int = 0) -> Iterator[tuple[Condition, ...]]:
-        """For each controller the conditions under which its part of the tree is in force, and so hears measurements."""
+        """For each controller the conditions under which its part of the tree is in force, and so hears."""
 
     def __call__(self, count: Any) -> Any:
         names = ", ".join(sorted({type(one).__name__ for one in self.controllers}))
         raise ScheduleError(
-            f"the value depends on measurements ({names}), so a count alone is not enough. Fix the controllers' levels, "
-            f"`tree.given({[1.0] * len(self.controllers)})(count)`, or simulate with measurements: `tempomat.simulate(tree, ...)`"
+            f"the value depends on measurements ({names}), so a count alone is not enough. "
+            "Fix the controllers' levels, "
+            f"`tree.given({[1.0] * len(self.controllers)})(count)`, or simulate with measurements: "
+            "`tempomat.simulate(tree, ...)`"
         )
 
 
@@ -54,14 +56,14 @@ class ReactiveTree(Reactive):
 
     def __post_init__(self) -> None:
         # the same composition over constants checks what lies between the parameters
-        self.kind.assemble(self.parameters(), _stand_in)
+        self.kind.assemble(self.parameters(), _stand_in, exact=False)
         values, _ = read_all(kinds_of(self.kind), self.parameters())
         object.__setattr__(self, "items", tuple(values.items()))
 
     def parameters(self) -> dict[str, Any]:
         return dict(self.items)
 
-    def _kind(self) -> Callable[..., Node]:
+    def builder(self) -> Callable[..., Node]:
         return self.kind
 
     def _unit_below(self, unit: Unit) -> Unit:
@@ -73,11 +75,10 @@ class ReactiveTree(Reactive):
 
     @property
     def clocks(self) -> Clocks:
-        return self.kind.assemble(self.parameters(), _stand_in).clocks
+        return self.kind.assemble(self.parameters(), _stand_in, exact=False).clocks
 
     def given(self, levels: Sequence[Node | float]) -> Schedule:
-        if len(levels) != len(self.controllers):
-            raise ScheduleError(f"{len(self.controllers)} controllers need as many levels, got {len(levels)}")
+        check_levels(levels, len(self.controllers))
         left = iter(levels)
 
         def pure(node: Node) -> Schedule:
@@ -93,6 +94,14 @@ class ReactiveTree(Reactive):
                     yield conditions if end is None and begin == 0 else ((below, begin, end), *conditions)
 
 
+def check_levels(levels: object, needed: int) -> None:
+    """Refuse anything but one level a controller."""
+    if not isinstance(levels, (list, tuple)):
+        raise ScheduleError(f"levels must be a list, one a controller, got {levels!r}")
+    if len(cast(list[Any], levels)) != needed:
+        raise ScheduleError(f"{needed} controllers need as many levels, got {len(cast(list[Any], levels))}")
+
+
 def _schedule(node: Node) -> Schedule:
     if not isinstance(node, Schedule):
         raise ScheduleError(f"a level must be a number or a schedule without controllers, got {type(node).__name__}")
@@ -101,7 +110,10 @@ def _schedule(node: Node) -> Schedule:
 
 def as_level(level: Node | float) -> Schedule:
     """A controller's level as a schedule: a number stands for a constant."""
-    return _schedule(NodeKind().read(level))
+    try:
+        return _schedule(NodeKind().read(level))
+    except ValueError as error:
+        raise ScheduleError(f"a level {error}") from None
 
 
 def _stand_in(node: Node) -> Schedule:
@@ -110,7 +122,12 @@ def _stand_in(node: Node) -> Schedule:
 
 def reactive_or_none(kind: type[Composite], parameters: Mapping[str, Any]) -> ReactiveTree | None:
     """The reactive tree of a composition, or None where no part of it is reactive."""
-    parts = [one for value in parameters.values() for one in (value if isinstance(value, (tuple, list)) else (value,))]
+    parts = [one for value in parameters.values() for one in items_of(value)]
     if not any(isinstance(one, Reactive) for one in parts):
         return None
     return ReactiveTree(kind, tuple(kind.defaults(parameters).items()))
+
+
+def items_of(value: Any) -> tuple[Any, ...]:
+    """A parameter's values, whether it holds one or several."""
+    return tuple(cast("list[Any]", value)) if isinstance(value, (tuple, list)) else (value,)

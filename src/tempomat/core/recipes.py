@@ -1,6 +1,7 @@
 """Recipes: functions of a few lines that only compose schedules, under the names that papers and configs use.
 
-A recipe remembers how it was called: `repr`, plans and equality speak of `warmup_cosine(...)`, not of what it expands to.
+A recipe remembers how it was called: `repr`, plans and equality speak of `warmup_cosine(...)`, not of what it expands
+to.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tempomat.core.fields import (
     NonNegative,
     OptionalValue,
     Value,
+    check_arguments,
     kinds_of,
     read_all,
 )
@@ -28,6 +30,7 @@ from tempomat.core.schedule import Clocks, Node, Schedule
 from tempomat.core.shapes import Constant, Cosine, Linear, MultiStep
 
 WHOLE_RUN = Duration("100%")
+THIRTY_PERCENT = Duration("30%")
 Recipe = TypeVar("Recipe", bound=Callable[..., Any])
 """A function that composes schedules."""
 
@@ -47,7 +50,7 @@ class FromRecipe(Schedule):
     def parameters(self) -> dict[str, Any]:
         return dict(self.arguments)
 
-    def _kind(self) -> Callable[..., Node]:
+    def builder(self) -> Callable[..., Node]:
         return self.recipe
 
     def _at(self, t: Any, ops: Ops) -> Any:
@@ -69,12 +72,7 @@ def recipe(function: Recipe) -> Recipe:
     @wraps(function)
     def called(**given: Any) -> Schedule:
         kinds = kinds_of(function)
-        missing = [name for name in kinds if name not in given and name not in defaults]
-        unknown = [name for name in given if name not in kinds]
-        if missing or unknown:
-            raise TypeError(
-                f"{function.__name__}() {'lacks ' + ', '.join(missing) if missing else 'has no parameter ' + ', '.join(unknown)}"
-            )
+        check_arguments(function.__name__, given, kinds, [name for name in kinds if name not in defaults])
         values, faults = read_all(kinds, {name: given.get(name, defaults.get(name)) for name in kinds})
         if not faults:
             try:
@@ -281,7 +279,7 @@ def one_cycle(
     peak_value: Value,
     init_value: OptionalValue = None,
     end_value: OptionalValue = None,
-    warmup: Count = Duration("30%"),
+    warmup: Count = THIRTY_PERCENT,
     total: Length = WHOLE_RUN,
     shape: Literal["linear", "cosine"] = "cosine",
 ) -> Schedule:
@@ -304,7 +302,8 @@ def one_cycle(
         Smith and Topin 2018, super-convergence (arXiv:1708.07120).
 
     Agrees with:
-        `torch.optim.lr_scheduler.OneCycleLR`, whose rise ends at `pct_start * total_steps - 1` and whose fall at `total_steps - 1`.
+        `torch.optim.lr_scheduler.OneCycleLR`, whose rise ends at `pct_start * total_steps - 1` and whose fall at
+        `total_steps - 1`.
 
     Example:
         >>> lr = one_cycle(peak_value=1.0, warmup=30, total=100)

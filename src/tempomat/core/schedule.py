@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from tempomat.core.clock import Duration, Horizon, Unit
 from tempomat.core.errors import Fault, ScheduleError, list_faults
 from tempomat.core.fields import kinds_of, read_all
-from tempomat.core.numbers import MAX_COUNT
+from tempomat.core.numbers import MAX_COUNT, as_count
 from tempomat.core.ops import SCALAR, Ops, ScalarOps, evaluate
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ class Node(ABC):
     # composition; the classes are in `compose`, which needs this module first
 
     def then(self, other: Node | float, *, at: int | str | Duration) -> Any:
-        """This until the count `at`, then `other`, whose own count starts at 0 there. A controller goes on from the value reached."""
+        """This until the count `at`, then `other`, whose own count starts at 0 there. A controller goes on from the
+        value reached.
+        """
         from tempomat.core.compose import sequence
 
         return sequence(self, other, at=at)
@@ -180,8 +182,8 @@ class Node(ABC):
 class Schedule(Node):
     """A pure function of one count. Frozen, equal by value, hashable, and `eval(repr(s)) == s`.
 
-    Calling it takes an integer of any library and gives a float, or an integer array (NumPy, torch, JAX, also while being
-    traced) and gives an array of its shape in float64. Counts run from 0; nothing is remembered between calls.
+    Calling it takes an integer of any library and gives a float, or an integer array (NumPy, torch, JAX, also while
+    being traced) and gives an array of its shape in float64. Counts run from 0; nothing is remembered between calls.
 
     To add one: a frozen dataclass with the formula in `_at`, written over `ops` so that every backend shares it.
     """
@@ -195,12 +197,13 @@ class Schedule(Node):
     def __call__(self, count: Any) -> Any:
         if len(self.clocks) > 1:
             raise ScheduleError(
-                f"{self.builder().__name__}: follows several clocks ({', '.join(sorted(name or 'the plan' for name in self.clocks))}), "
+                f"{self.builder().__name__}: "
+                f"follows several clocks ({', '.join(sorted(name or 'the plan' for name in self.clocks))}), "
                 "so one count is not enough. Use at_counts({unit: count, ...})"
             )
         if type(count) is int and 0 <= count <= MAX_COUNT:
             return self._at(count, SCALAR)
-        return evaluate(self._at, count, self.builder().__name__)
+        return evaluate(self._at, count, self.builder().__name__, self._longest())
 
     def at_counts(self, counts: Mapping[str, int], clock: str = "") -> float:
         """The value at one count per clock, by unit; `clock` names the one that drives what is tied to none.
@@ -210,10 +213,25 @@ class Schedule(Node):
         """
         missing = [name or clock for name in self.clocks if (name or clock) not in counts]
         if missing:
-            raise ScheduleError(
-                f"{self.builder().__name__}: no count for the clock {', '.join(missing) or 'of the plan'}; got {', '.join(counts) or 'none'}"
+            name, clocks, given = (
+                self.builder().__name__,
+                ", ".join(missing) or "of the plan",
+                ", ".join(counts) or "none",
             )
-        return self._at(counts.get(clock, 0), ScalarOps(counts))
+            raise ScheduleError(f"{name}: no count for the clock {clocks}; got {given}")
+        checked = {name: self._counted(name, count) for name, count in counts.items()}
+        return self._at(checked.get(clock, 0), ScalarOps(checked))
+
+    @staticmethod
+    def _counted(name: str, count: object) -> int:
+        try:
+            return as_count(count)
+        except ValueError as error:
+            raise ScheduleError(f"{name or 'the count'} {error}") from None
+
+    def _longest(self) -> int:
+        """The largest length in the tree."""
+        return max((int(one) for node in self.walk() for one in _lengths(node) if isinstance(one, int)), default=0)
 
     @property
     def controllers(self) -> tuple[Controller, ...]:
@@ -230,8 +248,8 @@ _PLAN_CLOCK: Clocks = frozenset({""})
 
 def map_nodes(value: Any, change: Callable[[Node], Node]) -> Any:
     """A parameter with every node in it changed."""
-    if isinstance(value, tuple):
-        return tuple(map_nodes(one, change) for one in cast(tuple[Any, ...], value))
+    if isinstance(value, (tuple, list)):
+        return tuple(map_nodes(one, change) for one in cast("list[Any]", value))
     return change(value) if isinstance(value, Node) else value
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, final
+from typing import Any, cast, final
 
 from tempomat.core.clock import Duration
 from tempomat.core.errors import Fault, ScheduleError
@@ -17,6 +17,7 @@ from tempomat.core.fields import (
     OptionalValue,
     Positions,
     Positive,
+    Span,
     Value,
     Values,
 )
@@ -32,6 +33,16 @@ def counts(length: int | str | Duration | None) -> int:
         f"the length '{length}' is no count yet: it depends on the run. Put the schedule into a Plan and resolve it, "
         "or call schedule.resolve(Horizon(total=..., rates=...))"
     )
+
+
+def known_counts(lengths: tuple[int | str | Duration, ...]) -> tuple[int, ...] | None:
+    """Lengths that are all counts by now, else None; what evaluation would otherwise find out each time."""
+    return cast("tuple[int, ...]", lengths) if all(isinstance(one, int) for one in lengths) else None
+
+
+def starts_of(known: tuple[int, ...] | None, lengths: tuple[int | str | Duration, ...]) -> tuple[int, ...]:
+    """The counts of prepared lengths; unresolved ones are refused."""
+    return tuple(counts(one) for one in lengths) if known is None else known
 
 
 @final
@@ -84,7 +95,7 @@ class Linear(Schedule):
 
     init_value: Value
     end_value: Value
-    duration: Length
+    duration: Span
 
     def _at(self, t: Any, ops: Ops) -> Any:
         first, last, length = self.init_value, self.end_value, counts(self.duration)
@@ -122,7 +133,7 @@ class Polynomial(Schedule):
 
     init_value: Value
     end_value: Value
-    duration: Length
+    duration: Span
     power: Positive
 
     def _at(self, t: Any, ops: Ops) -> Any:
@@ -165,7 +176,7 @@ class Cosine(Schedule):
 
     init_value: Value
     end_value: Value
-    duration: Length
+    duration: Span
 
     def _at(self, t: Any, ops: Ops) -> Any:
         first, last, length = self.init_value, self.end_value, counts(self.duration)
@@ -193,7 +204,8 @@ class Exponential(Schedule):
         end_value: a floor for a falling curve, a ceiling for a rising one; None for neither.
 
     Raises:
-        ScheduleError: `every` is below 1, `decay_rate` is not above 0, `end_value` is on the wrong side of `init_value`.
+        ScheduleError: `every` is below 1, `decay_rate` is not above 0, `end_value` is on the wrong side of
+        `init_value`.
 
     Agrees with:
         `torch.optim.lr_scheduler.ExponentialLR`, `optax.exponential_decay`, Keras' `ExponentialDecay`.
@@ -217,11 +229,14 @@ class Exponential(Schedule):
         ):
             yield Fault(
                 "end_value",
-                f"the curve {'falls' if falls else 'rises'} from {self.init_value:g} and never meets {self.end_value:g}",
+                f"the curve {'falls' if falls else 'rises'} from {self.init_value:g} and never meets "
+                f"{self.end_value:g}",
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
         step = counts(self.every)
+        if self.init_value == 0.0:
+            return ops.full(t, 0.0)  # 0 times an infinite power is no number
         exponent = ops.real(t // step) if self.staircase else ops.real(t) / step
         curve = self.init_value * ops.power(self.decay_rate, exponent)
         if self.end_value is None:
@@ -299,7 +314,8 @@ class StepDecay(Schedule):
     every: Length
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        return self.init_value * ops.power(self.factor, ops.real(t // counts(self.every)))
+        drops = ops.real(t // counts(self.every))
+        return self.init_value * ops.power(self.factor, drops) if self.init_value else ops.full(t, 0.0)
 
 
 @final
@@ -334,13 +350,15 @@ class MultiStep(Schedule):
     factor: NonNegative
     milestones: Boundaries
     _values: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    _starts: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
 
     def _prepare(self) -> None:
+        object.__setattr__(self, "_starts", known_counts(self.milestones))
         factors = [self.factor] * len(self.milestones)
         object.__setattr__(self, "_values", tuple(accumulate(factors, float.__mul__, initial=self.init_value)))
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        return ops.lookup(t, [counts(one) for one in self.milestones], self._values)
+        return ops.lookup(t, starts_of(self._starts, self.milestones), self._values)
 
 
 @final
@@ -368,6 +386,10 @@ class PiecewiseConstant(Schedule):
 
     values: Values
     boundaries: Boundaries
+    _starts: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
+
+    def _prepare(self) -> None:
+        object.__setattr__(self, "_starts", known_counts(self.boundaries))
 
     def _check(self) -> Iterator[Fault]:
         if len(self.values) != len(self.boundaries) + 1:
@@ -377,7 +399,7 @@ class PiecewiseConstant(Schedule):
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        return ops.lookup(t, [counts(one) for one in self.boundaries], self.values)
+        return ops.lookup(t, starts_of(self._starts, self.boundaries), self.values)
 
 
 @final
@@ -401,13 +423,17 @@ class PiecewiseLinear(Schedule):
         `numpy.interp`, Ignite's `PiecewiseLinear`, RLlib's `[[t, v], ...]`.
 
     Example:
-        >>> beta = PiecewiseLinear(values=(0.95, 0.85, 0.95), boundaries=(0, 300, 1_000))
+        >>> beta = PiecewiseLinear(values=(1.0, 0.5, 1.0), boundaries=(0, 300, 1_000))
         >>> beta(0), beta(150), beta(300), beta(2_000)
-        (0.95, 0.9, 0.85, 0.95)
+        (1.0, 0.75, 0.5, 1.0)
     """
 
     values: Values
     boundaries: Positions
+    _starts: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
+
+    def _prepare(self) -> None:
+        object.__setattr__(self, "_starts", known_counts(self.boundaries))
 
     def _check(self) -> Iterator[Fault]:
         if len(self.values) != len(self.boundaries):
@@ -417,16 +443,13 @@ class PiecewiseLinear(Schedule):
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        points = [counts(one) for one in self.boundaries]
+        points, values = starts_of(self._starts, self.boundaries), self.values
 
-        def line(place: int) -> Any:
-            begin, end = points[place], points[place + 1]
-            first, last = self.values[place], self.values[place + 1]
-            return lambda t, ops: ops.where(
-                t > begin,
-                first + (last - first) * (ops.real(ops.clip(t, begin, end) - begin) / (end - begin)),
-                first,
-            )
+        def line(place: int, t: Any, ops: Ops) -> Any:
+            if place in (0, len(points)):
+                return ops.full(t, values[0 if place == 0 else -1])
+            begin, end, first, last = points[place - 1], points[place], values[place - 1], values[place]
+            share = ops.real(ops.clip(t, begin, end) - begin) / (end - begin)
+            return ops.where(t > begin, first + (last - first) * share, first)
 
-        branches = [lambda t, ops: ops.full(t, self.values[0]), *map(line, range(len(points) - 1))]
-        return ops.select(t, points, [*branches, lambda t, ops: ops.full(t, self.values[-1])])
+        return ops.select(t, points, line)

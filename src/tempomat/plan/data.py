@@ -1,4 +1,6 @@
-"""Schedules to plain data and back. What a `type` may be follows from what `tempomat.core` exports; nothing is imported by name."""
+"""Schedules to plain data and back. What a `type` may be follows from what `tempomat.core` exports; nothing is
+imported by name.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,13 @@ def registry() -> dict[str, tuple[Builder, ...]]:
     """The builders of each `type`: classes and recipes under their own names in snake case."""
     found: dict[str, tuple[Builder, ...]] = {}
     for name in core.__all__:
-        one = getattr(core, name)
+        one: Any = getattr(core, name)
         concrete = (
             isinstance(one, type)
             and issubclass(one, (Schedule, Controller))
             and not getattr(one, "__abstractmethods__", True)
         )
-        if concrete and one is not IntervalTable or hasattr(one, "__wrapped__"):
+        if (concrete and one is not IntervalTable) or hasattr(cast(object, one), "__wrapped__"):
             key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
             found[key] = (*found.get(key, ()), one)
     return found
@@ -49,7 +51,8 @@ def type_of(node: Node) -> str:
         return node.rule
     if node.builder() not in type_names():
         raise ScheduleError(
-            f"{type(node).__name__} is a schedule of your own, which a file cannot name. Keep the plan in Python, or compose it of known ones"
+            f"{type(node).__name__} is a schedule of your own, which a file cannot name. "
+            "Keep the plan in Python, or compose it of known ones"
         )
     return type_names()[node.builder()]
 
@@ -77,9 +80,13 @@ def _plain(value: Any, full: bool) -> Any:
 
 
 def build(data: object, path: str, faults: list[Fault], depth: int = 0) -> Node:
-    """The node that plain data describes. Faults go to the list, each with its path; a constant stands in for what has any."""
+    """The node that plain data describes. Faults go to the list, each with its path; a constant stands in for what
+    has any.
+    """
     stand_in = Constant(value=0.0)
     if isinstance(data, Node):
+        if depth + _depth(data) > MAX_DEPTH:
+            faults.append(Fault(path, f"is more than {MAX_DEPTH} levels deep"))
         return data
     if not isinstance(data, Mapping):
         try:
@@ -110,6 +117,14 @@ def build(data: object, path: str, faults: list[Fault], depth: int = 0) -> Node:
         return stand_in
 
 
+def _depth(node: Node) -> int:
+    """How deep a tree is, counted level by level: a tree too deep for a plan may be too deep for recursion."""
+    depth, level = 0, [node]
+    while level and depth <= MAX_DEPTH:
+        depth, level = depth + 1, [child for one in level for child in one.children()]
+    return depth
+
+
 def _unknown_type(name: object, path: str, *, missing: bool) -> Fault:
     types = sorted({*registry(), *RULES})
     if missing:
@@ -137,22 +152,12 @@ def _values(
 ) -> dict[str, Any]:
     kinds = kinds_of(builder)
     shown = [key for key in kinds if key != "rule"]
-    for key in given:
-        if key not in kinds:
-            faults.append(
-                Fault(
-                    f"{path}.{key}",
-                    f"{name} has no parameter of that name.{did_you_mean(str(key), shown)} Parameters: {', '.join(shown)}",
-                )
-            )
-    for key in shown:
-        if key not in given and key in _required(builder):
-            faults.append(
-                Fault(
-                    f"{path}.{key}",
-                    f"is missing; {name} needs {', '.join(k for k in shown if k in _required(builder))}",
-                )
-            )
+    required = [key for key in shown if key in _required(builder)]
+    for key in (one for one in given if one not in kinds):
+        wrong = f"{name} has no parameter of that name.{did_you_mean(str(key), shown)}"
+        faults.append(Fault(f"{path}.{key}", f"{wrong} Parameters: {', '.join(shown)}"))
+    missing = [key for key in required if key not in given]
+    faults += [Fault(f"{path}.{key}", f"is missing; {name} needs {', '.join(required)}") for key in missing]
     values: dict[str, Any] = {}
     for key, kind in kinds.items():
         if key in given:

@@ -37,12 +37,7 @@ def diff(before: Plan, after: Plan) -> tuple[Change, ...]:
 
 def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:
     one, two = _parts(before), _parts(after)
-    if (
-        one is None
-        or two is None
-        or (before.get("type") if isinstance(before, dict) else 0)
-        != (after.get("type") if isinstance(after, dict) else 0)
-    ):
+    if one is None or two is None or one.get("type") != two.get("type"):
         if before != after:
             yield Change(path, before, after)
         return

@@ -1,4 +1,6 @@
-"""The plan: every scheduled hyperparameter of a run by name, with the run's length and what converts between its units."""
+"""The plan: every scheduled hyperparameter of a run by name, with the run's length and what converts between its
+units.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any, cast, final
 
 from tempomat.core import Duration, Fault, Horizon, Node, PlanError, ScheduleError, Unit
@@ -28,9 +32,10 @@ class Plan:
     """Names to schedules and controllers, with the run's total. Frozen, equal by value.
 
     Args:
-        schedules: by entry name (`lr`, `encoder.lr`, `betas[0]`) a schedule, a controller or a composition of them, plain data as
-            in a YAML plan, or a number for a constant.
-        total: the run's length, as a count of `clock` or a duration such as `"20 epochs"`; None where nothing asks for it.
+        schedules: by entry name (`lr`, `encoder.lr`, `betas[0]`) a schedule, a controller or a composition of them,
+            plain data as in a YAML plan, or a number for a constant.
+        total: the run's length, as a count of `clock` or a duration such as `"20 epochs"`; None where nothing asks
+            for it.
         clock: the unit that drives every schedule not tied to another by `on`.
         rates: what converts between units, such as `steps_per_epoch=100`; see `tempomat.RATES`.
 
@@ -38,7 +43,8 @@ class Plan:
         PlanError: every fault at once, each with its path.
 
     Example:
-        >>> plan = Plan({"lr": {"type": "warmup_cosine", "peak_value": 3e-4, "warmup": "5%"}, "grad_clip": 1.0}, total="20 epochs")
+        >>> lr = {"type": "warmup_cosine", "peak_value": 3e-4, "warmup": "5%"}
+        >>> plan = Plan({"lr": lr, "grad_clip": 1.0}, total="20 epochs")
         >>> plan.resolve(steps_per_epoch=100)["lr"](100)
         0.0003
     """
@@ -79,23 +85,24 @@ class Plan:
         total = _checked(CountKind(1, optional=True).read, data.get("total"), "total", faults)
         if isinstance(total, Duration) and any(unit == "%" for unit, _ in total.terms):
             faults.append(Fault("total", f"cannot be a share of itself, got {total}"))
-        clock = _checked(_unit, data.get("clock") or Unit.OPTIMIZER_STEPS, "clock", faults)
-        rates = _checked(check_rates, data.get("rates") or {}, "rates", faults)
+        clock = _checked(_unit, Unit.OPTIMIZER_STEPS if data.get("clock") is None else data["clock"], "clock", faults)
+        rates = _checked(check_rates, {} if data.get("rates") is None else data["rates"], "rates", faults)
         if faults:
             raise located(source, faults, lines)
-        for name, value in (
-            ("schedules", schedules),
-            ("total", total),
-            ("clock", clock),
-            ("rates", rates),
-            ("_fingerprint", []),
-        ):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "schedules", MappingProxyType(schedules))
+        object.__setattr__(self, "total", total)
+        object.__setattr__(self, "clock", clock)
+        object.__setattr__(self, "rates", MappingProxyType(rates))
+        object.__setattr__(self, "_fingerprint", [])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _plan_of, (dict(self.schedules), self.total, self.clock, dict(self.rates))
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.schedules:
             raise PlanError(
-                f"the plan has no entry {name!r}.{did_you_mean(name, self.schedules)} Entries: {', '.join(self.schedules)}"
+                f"the plan has no entry {name!r}.{did_you_mean(name, self.schedules)} Entries: "
+                f"{', '.join(self.schedules)}"
             )
         return self.schedules[name]
 
@@ -126,11 +133,9 @@ class Plan:
             rates={**self.rates, **rates},
         )
         horizon, faults = given.horizon, list[Fault]()
-        whole = _checked(
-            lambda length: length if length is None else horizon.count(length), given.total, "total", faults
-        )
+        whole = None if given.total is None else _checked(horizon.count, given.total, "total", faults)
         schedules = {
-            name: _checked(lambda node: node.resolve(horizon), node, f"schedules.{name}", faults)
+            name: _checked(partial(Node.resolve, horizon=horizon), node, f"schedules.{name}", faults)
             for name, node in given.schedules.items()
         }
         if faults:
@@ -151,11 +156,17 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the canonical plan: equal plans, and only they, share it, in whatever order entries are written."""
+        """The SHA-256 of the canonical plan: equal plans, and only they, share it, in whatever order entries are
+        written.
+        """
         if not self._fingerprint:
             text = json.dumps(self.to_data(full=True), sort_keys=True, separators=(",", ":"))
             self._fingerprint.append(hashlib.sha256(text.encode()).hexdigest())
         return self._fingerprint[0]
+
+
+def _plan_of(schedules: dict[str, Node], total: Any, clock: Unit, rates: dict[str, int]) -> Plan:
+    return Plan(schedules, total=total, clock=clock, rates=rates)
 
 
 def _schedules(given: object, faults: list[Fault]) -> dict[str, Node]:

@@ -31,8 +31,8 @@ def parse_yaml(text: str, source: str = "plan") -> tuple[Any, Lines]:
     """
     import yaml
 
-    if len(text.encode()) > MAX_BYTES:
-        raise PlanError(f"{source}: has {len(text.encode()):_} bytes; a plan has at most {MAX_BYTES:_}")
+    if len(text) > MAX_BYTES:
+        raise PlanError(f"{source}: has {len(text):_} characters; a plan has at most {MAX_BYTES:_}")
     reader = _Reader(source)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -45,7 +45,7 @@ def parse_yaml(text: str, source: str = "plan") -> tuple[Any, Lines]:
 
 
 class _Reader:
-    """Builds data from the parser's events with a stack of its own, so that depth costs nothing before it is refused."""
+    """Builds data from the parser's events with a stack of its own: depth costs nothing before it is refused."""
 
     def __init__(self, source: str) -> None:
         self.source, self.data, self.lines = source, None, Lines()
@@ -136,7 +136,12 @@ def dump_yaml(data: Any) -> str:
             text = text.replace("e", ".0e")
         return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
+    def word(dumper: Any, value: str) -> Any:
+        style = None if _scalar(value) == value else "'"
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
     Dumper.add_representer(float, real)
+    Dumper.add_representer(str, word)
     return yaml.dump(data, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
 
 

@@ -1,15 +1,15 @@
 """What every host's scheduler shares: the counters, the values in force, the controllers' states.
 
-A value is a pure function of plan, counts and controller states. Because it is, values are computed a block of counts at
-a time, as an array, and a step only takes the next one: it costs a list look-up whatever the schedule, and the range guard
-runs over the block.
+A value is a pure function of plan, counts and controller states. Because it is, values are computed a block of counts
+at a time, as an array, and a step only takes the next one: it costs a list look-up whatever the schedule, and the
+range guard runs over the block.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 
@@ -53,16 +53,16 @@ class Track:
         tree = self.tree
         if isinstance(tree, Reactive):
             tree = tree.given([one.level(state) for one, state in zip(tree.controllers, self.states, strict=True)])
-        assert isinstance(tree, Schedule)
-        self.schedule = tree
-        return tree
+        self.schedule = cast(Schedule, tree)
+        return self.schedule
 
     def at(self, counts: Mapping[str, int], clock: str) -> float:
         """The value at these counts, refused where the target could not take it."""
         value = self.schedule(counts[self.clock]) if self.clock else self.schedule.at_counts(counts, clock)
         if not self._range.holds(value):
             raise BindingError(
-                f"{self.name} comes to {value!r} at {_shown(counts)}, and must be {self._range}. Clip the schedule, or mend it"
+                f"{self.name} comes to {value!r} at {_shown(counts)}, and must be {self._range}. "
+                "Clip the schedule, or mend it"
             )
         return value
 
@@ -110,7 +110,9 @@ class Engine:
         self.started = True
 
     def tick(self) -> None:
-        """One more count of the plan's clock: write what changes. An impossible value is refused before anything moves."""
+        """One more count of the plan's clock: write what changes. An impossible value is refused before anything
+        moves.
+        """
         counts, clock = self.counts, self.clock
         count = counts[clock] + 1
         place = count - self._first
@@ -153,8 +155,8 @@ class Engine:
     def observe(self, measurements: Mapping[str, object], *, tick: bool = False) -> list[Event]:
         """Show measurements to the controllers that listen to them; returns the decisions they took.
 
-        With `tick` the plan's clock goes one count forward first: the measurement belongs to the count that has just ended,
-        and a decision holds from the next one on. A bad measurement is refused before anything moves.
+        With `tick` the plan's clock goes one count forward first: the measurement belongs to the count that has just
+        ended, and a decision holds from the next one on. A bad measurement is refused before anything moves.
 
         Raises:
             MeasurementError: no controller listens to a name, or a value is no number.

@@ -1,4 +1,6 @@
-"""Saved states: plain data with a format version, the plan and its fingerprint, counts, controller states and a checksum."""
+"""Saved states: plain data with a format version, the plan and its fingerprint, counts, controller states and a
+checksum.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ FORMAT = 1
 """The version of the state's layout."""
 
 OnChange = Literal["refuse", "keep", "replace", "stretch"]
-"""What a changed plan does on load: an error; the saved plan goes on; the new plan from the same count; the new plan from the same share of its total."""
+"""What a changed plan does on load: an error; the saved plan goes on; the new plan from the same count; the new plan
+from the same share of its total.
+"""
 
 _KEYS = ("format", "plan", "fingerprint", "counts", "controllers", "record_offset", "checksum")
 
@@ -50,7 +54,8 @@ def load_state(engine: Engine, state: object, on_change: OnChange = "refuse") ->
     The engine given is untouched; targets have to be bound anew.
 
     Raises:
-        StateError: the state is damaged, incomplete or of another format; or its plan differs and `on_change` is `refuse`.
+        StateError: the state is damaged, incomplete or of another format; or its plan differs and `on_change` is
+        `refuse`.
     """
     good = _checked(state)
     if on_change not in ("refuse", "keep", "replace", "stretch"):
@@ -64,7 +69,8 @@ def load_state(engine: Engine, state: object, on_change: OnChange = "refuse") ->
     if changes and on_change == "refuse":
         listed = "\n".join(f"  {change}" for change in changes)
         raise StateError(
-            f"the plan has changed since the state was saved (saved -> now):\n{listed}\nSay how to go on: on_change='keep' (the saved plan), "
+            f"the plan has changed since the state was saved (saved -> now):\n{listed}\nSay how to go on: "
+            "on_change='keep' (the saved plan), "
             "'replace' (the new plan at the same count) or 'stretch' (the new plan at the same share of its total)"
         )
     loaded = Engine(saved if on_change == "keep" else engine.plan)
@@ -109,7 +115,8 @@ def _checked(state: object) -> dict[str, Any]:
         intact = False
     if not intact:
         raise StateError(
-            "the state does not match its checksum: something in it was changed or damaged. Load the checkpoint before it"
+            "the state does not match its checksum: something in it was changed or damaged. "
+            "Load the checkpoint before it"
         )
     for unit, count in given["counts"].items():
         if unit not in tuple(Unit):
@@ -139,6 +146,7 @@ def _restore(engine: Engine, saved: Plan, controllers: Mapping[str, list[State]]
                 track.states[place] = dict(state)
             elif strict:
                 raise StateError(
-                    f"the state of controller {place} of {name} has {', '.join(state)}, and needs {', '.join(rule.initial())}"
+                    f"the state of controller {place} of {name} has {', '.join(state)}, and needs "
+                    f"{', '.join(rule.initial())}"
                 )
         track.settle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -23,28 +22,32 @@ _WRITERS: weakref.WeakKeyDictionary[Optimizer, dict[str, weakref.ref[Any]]] = we
 """Who writes which key of an optimizer, so that a second writer is refused."""
 
 _WRONG_ORDER = (
-    "`scheduler.step()` was called before `optimizer.step()`. Call `optimizer.step()` first: the schedule would otherwise skip its first "
-    "value (https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate). If a gradient scaler skipped the first update, nothing is wrong."
+    "`scheduler.step()` was called before `optimizer.step()`. Call `optimizer.step()` first: "
+    "the schedule would otherwise skip its first "
+    "value (https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate). "
+    "If a gradient scaler skipped the first update, nothing is wrong."
 )
 
 
 class Scheduler(LRScheduler):
-    """Applies a plan to PyTorch optimizers: any param-group key, by group, on any clock, with values that the loop reads beside it.
+    """Applies a plan to PyTorch optimizers: any param-group key, by group, on any clock, with values that the loop
+    reads beside it.
 
-    A drop-in for `torch.optim.lr_scheduler.LRScheduler`: `optimizer.step(); scheduler.step()`, per batch or per epoch, and
-    `scheduler.step(val_loss)` for a plateau. Building one changes nothing: the values of the present count are written right
-    before the first `optimizer.step()`, whatever was loaded in whatever order before.
+    A drop-in for `torch.optim.lr_scheduler.LRScheduler`: `optimizer.step(); scheduler.step()`, per batch or per
+    epoch, and `scheduler.step(val_loss)` for a plateau. Building one changes nothing: the values of the present count
+    are written right before the first `optimizer.step()`, whatever was loaded in whatever order before.
 
     Args:
         optimizer: one, or several by name: `{"encoder": ..., "actor": ...}`, to which `encoder.lr` and `actor.lr` go.
         plan: a `Plan`; lengths in other units are resolved here.
         total: the run's length, where it differs from the plan's.
-        targets: for entries that belong to no param group, a function that takes the value, or None to only read it from `values`.
+        targets: for entries that belong to no param group, a function that takes the value, or None to only read it
+            from `values`.
         later: names of param groups that will be added after this.
-        foreign: what a value that somebody else wrote does when values are read for the record: `error`, or `adopt` (it is
-            recorded as applied, and stays until the schedule next changes).
-        counting: on a clock of optimizer steps, `updates` advances only if the optimizer has stepped since the last call, so that
-            a step skipped in mixed precision does not count; `calls` advances at every call.
+        foreign: what a value that somebody else wrote does when values are read for the record: `error`, or `adopt`
+            (it is recorded as applied, and stays until the schedule next changes).
+        counting: on a clock of optimizer steps, `updates` advances only if the optimizer has stepped since the last
+            call, so that a step skipped in mixed precision does not count; `calls` advances at every call.
         rates: what converts units: `steps_per_epoch=100`, `action_repeat=2`; see `tempomat.RATES`.
 
     Raises:
@@ -79,7 +82,8 @@ class Scheduler(LRScheduler):
         self.optimizer = next(iter(self.optimizers.values()))
         if not isinstance(plan, Plan):
             raise BindingError(
-                f"Scheduler: needs a tempomat.Plan, got {type(plan).__name__}. Write Plan({{'lr': schedule}}, total=...)"
+                f"Scheduler: needs a tempomat.Plan, got {type(plan).__name__}. Write Plan({{'lr': schedule}}, "
+                "total=...)"
             )
         for name, got, valid in (
             ("foreign", foreign, ("error", "adopt")),
@@ -109,7 +113,8 @@ class Scheduler(LRScheduler):
     # what the loop calls
 
     def step(self, metrics: Any = None, epoch: None = None) -> None:
-        """One more count of the plan's clock, and the values that belong to it; a measurement goes to the plan's controllers.
+        """One more count of the plan's clock, and the values that belong to it; a measurement goes to the plan's
+        controllers.
 
         On a clock of optimizer steps a call without an update since the last one does not count (see `counting`).
 
@@ -132,7 +137,9 @@ class Scheduler(LRScheduler):
         self._step_count += 1
 
     def observe(self, **measurements: Any) -> list[Event]:
-        """Show measurements to the controllers that listen to them, by name; returns the decisions taken, which apply at once."""
+        """Show measurements to the controllers that listen to them, by name; returns the decisions taken, which apply
+        at once.
+        """
         return self._engine.observe(measurements)
 
     def advance(self, **counts: int) -> None:
@@ -149,7 +156,8 @@ class Scheduler(LRScheduler):
 
     @property
     def values(self) -> dict[str, float]:
-        """Every value by entry, as applied: read back from where it was written. Before the start, as it will be applied.
+        """Every value by entry, as applied: read back from where it was written. Before the start, as it will be
+        applied.
 
         Raises:
             BindingError: somebody else has written one of them (unless `foreign="adopt"`).
@@ -162,7 +170,8 @@ class Scheduler(LRScheduler):
             if held != expected and self._foreign == "error":
                 place = next(place for place, pair in enumerate(zip(held, expected, strict=True)) if pair[0] != pair[1])
                 raise BindingError(
-                    f"{name}: somebody else wrote {held[place]!r} into the param group; the plan had written {expected[place]!r}. "
+                    f"{name}: somebody else wrote {held[place]!r} into the param group; "
+                    f"the plan had written {expected[place]!r}. "
                     "Remove the other writer, or build the Scheduler with foreign='adopt'"
                 )
             values[name] = held[0]
@@ -230,8 +239,10 @@ class Scheduler(LRScheduler):
         return self.get_lr() if not self._engine.started else [_plain(group["lr"]) for group in groups]
 
     def get_lr(self) -> list[float | torch.Tensor]:
-        """The lr that the plan asks for in each param group of the first optimizer; its own where the plan names none."""
-        asked = {
+        """The lr that the plan asks for in each param group of the first optimizer; its own where the plan names
+        none.
+        """
+        asked: dict[int, Any] = {
             id(group): self._engine.asked[name]
             for name, one in self._bound.items()
             if one.key == "lr"
@@ -277,7 +288,8 @@ class Scheduler(LRScheduler):
             return not steps
         if steps and "steps_per_epoch" in self.plan.rates:
             raise BindingError(
-                f"the plan counts optimizer steps, and the optimizer has stepped {applied} times since the last scheduler.step(). "
+                f"the plan counts optimizer steps, and the optimizer has stepped {applied} times since the "
+                "last scheduler.step(). "
                 "Call it after each optimizer.step(), or give the plan clock='epochs' and call it once an epoch"
             )
         if steps and not self._warned:
@@ -329,7 +341,8 @@ class Scheduler(LRScheduler):
             for place, group in enumerate(self.optimizers[label].param_groups[before:], before):
                 if id(group) not in reached and self._bound:
                     raise BindingError(
-                        f"param group {place} ({group.get('name', 'without a name')}) was added, and no entry of the plan reaches it"
+                        f"param group {place} ({group.get('name', 'without a name')}) was added, and no entry "
+                        "of the plan reaches it"
                     )
 
     def _claim(self) -> None:
@@ -342,7 +355,8 @@ class Scheduler(LRScheduler):
                 if other is not None and other is not self:
                     where = f" of the optimizer {label}" if label else ""
                     raise BindingError(
-                        f"{target.name}: another Scheduler already writes {key}{where}. One writer per key: put both into one plan"
+                        f"{target.name}: another Scheduler already writes {key}{where}. One writer per key: "
+                        "put both into one plan"
                     )
                 if mine:
                     writers[key] = weakref.ref(self)

@@ -68,7 +68,9 @@ class GroupTarget:
         ]
 
     def own_tensors(self, others: Iterable[GroupTarget]) -> None:
-        """Give this target tensors of its own where another entry's groups share them: one tensor cannot hold two values."""
+        """Give this target tensors of its own where another entry's groups share them: one tensor cannot hold two
+        values.
+        """
         foreign = {id(other._slot(group)) for other in others if other is not self for group in other.groups}
         for group in self.groups:
             slot = self._slot(group)
@@ -88,10 +90,11 @@ class GroupTarget:
 def bind(
     optimizers: Optimizers, names: Iterable[str], targets: Iterable[str], later: Iterable[str]
 ) -> dict[str, GroupTarget]:
-    """The target of each entry that goes into param groups; the other entries are for `targets` or for the loop to read.
+    """The target of each entry that goes into param groups; the other entries are for `targets` or for the loop to
+    read.
 
-    `encoder.lr` goes to the groups named `encoder` (or all of the optimizer of that name), `lr` to every group that no entry of
-    its own names.
+    `encoder.lr` goes to the groups named `encoder` (or all of the optimizer of that name), `lr` to every group that
+    no entry of its own names.
 
     Raises:
         BindingError: an entry fits nothing; all of them at once.
@@ -141,11 +144,16 @@ def _no_group(wanted: str, places: list[tuple[str, int, Group]]) -> str:
     known = (
         f"Groups: {', '.join(names)}" if names else 'No group has a name; give one: {"params": ..., "name": "encoder"}'
     )
-    return f"no param group is named {wanted!r}.{did_you_mean(wanted, names)} {known}. For a group that comes later, name it in later="
+    return (
+        f"no param group is named {wanted!r}.{did_you_mean(wanted, names)} {known}. For a group that comes later, "
+        "name it in later="
+    )
 
 
 def _must_be_read_by_the_loop(entry: EntryName, places: list[tuple[str, int, Group]]) -> None:
-    """Accept a hyperparameter that is no param-group key if the field has a name for it; refuse what nothing would ever read."""
+    """Accept a hyperparameter that is no param-group key if the field has a name for it; refuse what nothing would
+    ever read.
+    """
     keys = sorted({key for _, _, group in places for key in group if key not in ("params", "name", "initial_lr")})
     if entry.key in HYPERPARAMETERS and entry.key not in OPTIMIZER_KEYS and entry.index is None and entry.group is None:
         return
@@ -153,8 +161,10 @@ def _must_be_read_by_the_loop(entry: EntryName, places: list[tuple[str, int, Gro
     near = [key for key in (*keys, *HYPERPARAMETERS) if key != entry.key]
     hint = " For Adam's first beta write betas[0]." if first_beta else did_you_mean(entry.key, near)
     raise ScheduleError(
-        f"no param group has a {entry.key!r}.{hint} Keys here: {', '.join(keys)}. For a value that goes elsewhere give a target: "
-        f"targets={{{str(entry.key)!r}: function}}, or targets={{{str(entry.key)!r}: None}} to read it from scheduler.values"
+        f"no param group has a {entry.key!r}.{hint} Keys here: {', '.join(keys)}. "
+        "For a value that goes elsewhere give a target: "
+        f"targets={{{str(entry.key)!r}: function}}, or targets={{{str(entry.key)!r}: None}} to read it from "
+        "scheduler.values"
     )
 
 

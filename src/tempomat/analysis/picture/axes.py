@@ -31,7 +31,7 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, most: int) -> list[float]:
-        """The levels where they are few and apart, else round values; at most `most` where that leaves two."""
+        """The levels where they are few and apart, else at most `most` round values."""
         places = [self.share(level) for level in self.levels]
         apart = all(b - a >= 1 / (1.5 * most) for a, b in pairwise(places))
         if apart and 2 <= len(places) <= most:
@@ -73,7 +73,7 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     """Powers of ten, with the 2 and 5 or the 3 between where there is room; round steps inside one decade.
 
     >>> log_ticks(3e-6, 3e-4, 4), log_ticks(1e-9, 1e-3, 4), log_ticks(0.85, 0.95, 4)
-    ([1e-05, 0.0001], [1e-09, 1e-06, 0.001], [0.86, 0.88, 0.9, 0.92, 0.94])
+    ([1e-05, 0.0001], [1e-09, 1e-07, 1e-05, 0.001], [0.85, 0.9, 0.95])
     """
     first, last = math.floor(math.log10(low)), math.floor(math.log10(high) + 1e-9)
     densest = [((1, 2, 5), 1), ((1, 3), 1), *[((1,), every) for every in (1, 2, 3, 5, 10, 20, 50, 100)]]
@@ -94,13 +94,17 @@ def _linear_ends(low: float, high: float) -> tuple[float, float]:
         return low - room, high + room
     # An axis that nearly reaches 0 may as well start there; a curve far from 0 would be flattened by it.
     low, high = (0.0 if 0 < low < high / 4 else low), (0.0 if 0 > high > low / 4 else high)
-    ticks, near = round_ticks(low, high, 5), (high - low) / 10
-    below, above = 2 * ticks[0] - ticks[1], 2 * ticks[-1] - ticks[-2]
+    ticks, near = round_ticks(low, high, 5), (high - low) / 20
+    below, above = _rounded(2 * ticks[0] - ticks[1]), _rounded(2 * ticks[-1] - ticks[-2])
     return (below if low - near <= below else low), (above if above <= high + near else high)
 
 
 def _multiples(step: float, low: float, high: float) -> list[float]:
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     several = range(first, min(last, first + 50) + 1)
-    # Going through text rounds 3 * 1e-4 to the float that reads 0.0003; whole steps need no rounding.
-    return [k * step if step >= 1 else float(f"{k * step:.15g}") for k in several]
+    return [k * step if step >= 1 else _rounded(k * step) for k in several]
+
+
+def _rounded(value: float) -> float:
+    """The float that reads as few digits: 3 * 1e-4 becomes 0.0003."""
+    return float(f"{value:.15g}")

@@ -56,9 +56,7 @@ def _dots(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.in
     lengths = np.maximum(np.abs(dx), np.abs(dy)).astype(np.int64)
     start = np.repeat(np.cumsum(lengths + 1) - (lengths + 1), lengths + 1)
     part = (np.arange(start.size) - start) / np.repeat(np.maximum(lengths, 1), lengths + 1)
-    across = np.round(np.repeat(x[:-1][joined], lengths + 1) + part * np.repeat(dx, lengths + 1)).astype(
-        np.int64
-    )
+    across = np.round(np.repeat(x[:-1][joined], lengths + 1) + part * np.repeat(dx, lengths + 1)).astype(np.int64)
     up = np.round(np.repeat(y[:-1][joined], lengths + 1) + part * np.repeat(dy, lengths + 1)).astype(np.int64)
     alone = present.copy()
     alone[:-1] &= ~joined

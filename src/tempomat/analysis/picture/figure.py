@@ -32,12 +32,12 @@ class Mark:
 class Series:
     """One curve: the value of one hyperparameter at chosen counts.
 
-    Both arrays are copied and made read-only. The page carries every point it is given, so sample a long run down
-    to a few thousand counts, with the counts on both sides of each jump among them.
+    Both arrays are copied and made read-only. The page carries every point it is given, so sample a long run
+    down to a few thousand counts, with the counts on both sides of each jump among them.
 
     Args:
-        name: `lr`, or `encoder.lr` for one network's: the last part is the hyperparameter, and series that share
-            it and their unit share a panel.
+        name: `lr`, or `encoder.lr` for one network's: the last part is the hyperparameter, and series that
+            share it and their unit share a panel.
         unit: what the counts count, such as `optimizer_steps`.
         counts: integers, shape (n,), n at least 1, strictly increasing.
         values: finite numbers, shape (n,), with NaN where the curve has a gap.
@@ -74,9 +74,7 @@ class Series:
         if not self.name.strip():
             faults.append(Fault("name", "must not be empty."))
         if counts.ndim == values.ndim == 1 and counts.size != values.size:
-            faults.append(
-                Fault("values", f"must be as many as the counts, got {values.size} for {counts.size}.")
-            )
+            faults.append(Fault("values", f"must be as many as the counts, got {values.size} for {counts.size}."))
         if faults:
             raise FigureError(list_faults(f"Series {self.name!r}", faults), faults)
         object.__setattr__(self, "counts", _frozen(counts, np.int64))

@@ -40,8 +40,7 @@ def png(figure: Figure, path: str | os.PathLike[str], *, log: bool = False) -> N
     Args:
         figure: what to draw.
         path: the file to write, in a folder that exists.
-        log: put values on a log axis. What is not above 0 has no place there and is left out, and the panel says
-            so.
+        log: put values on a log axis. What is not above 0 has no place there and is left out; the panel says so.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -58,9 +57,7 @@ def png(figure: Figure, path: str | os.PathLike[str], *, log: bool = False) -> N
     heights = [_height(panel) for panel, _ in panels]
     inches = sum(heights) + 0.55 * len(panels) + 0.4 * len(drawn) + 0.2 * len(figure.notes) + 0.6
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    sheet = Sheet(
-        figsize=(_WIDTH, inches), dpi=min(150.0, _TALLEST / inches), layout=layout, facecolor="white"
-    )
+    sheet = Sheet(figsize=(_WIDTH, inches), dpi=min(150.0, _TALLEST / inches), layout=layout, facecolor="white")
     FigureCanvasAgg(sheet)
     sheet.suptitle(
         fitted(plain(figure.title), 90),
@@ -88,9 +85,7 @@ def _words() -> dict[str, Any]:
 
 
 def _height(panel: Panel) -> float:
-    legend = (
-        sum(1.6 + _told(line).count("\n") + 1 for line in panel.lines) * 0.14 if len(panel.lines) > 1 else 0.0
-    )
+    legend = sum(1.6 + _told(line).count("\n") + 1 for line in panel.lines) * 0.14 if len(panel.lines) > 1 else 0.0
     return max(_STILL_ROW if panel.still else _ROW, legend)
 
 
@@ -213,9 +208,7 @@ def _headings(ax: Axes, panel: Panel, remark: str, *, pad: float) -> None:
             text.set_parse_math(False)
             text.set_usetex(False)
     room = max(130 - 2 * len(panel.title), 40)
-    ax.set_title(
-        fitted(plain("; ".join(said)), room), loc="right", fontsize=9, color=_FAINT, pad=pad, **_words()
-    )
+    ax.set_title(fitted(plain("; ".join(said)), room), loc="right", fontsize=9, color=_FAINT, pad=pad, **_words())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -52,9 +52,7 @@ def tick_labels(ticks: Sequence[float], *, log: bool = False) -> list[str]:
     if log or len(ticks) < 2:
         return each
     alike = _alike(ticks)
-    same = all(
-        math.isclose(float(a), t, rel_tol=1e-9, abs_tol=1e-300) for a, t in zip(alike, ticks, strict=True)
-    )
+    same = all(math.isclose(float(a), t, rel_tol=1e-9, abs_tol=1e-300) for a, t in zip(alike, ticks, strict=True))
     return alike if same else each
 
 
@@ -65,16 +63,13 @@ def plain(text: str) -> str:
     'lr\\x1b[2J\\x0a'
     """
     return "".join(
-        _spelled(c) if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} else c
-        for c in text
+        _spelled(c) if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} else c for c in text
     )
 
 
 def cells(text: str) -> int:
     """How many terminal columns a text takes: wide letters two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def fitted(text: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""A figure as one HTML page that carries all it needs: curves to hover and zoom, and a table of key values."""
+"""A figure as one HTML page that carries all it needs: curves to hover and zoom, a table of key values."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _COLORS, _DASHES = 5, 4
 def html(figure: Figure, *, log: bool = False) -> str:
     """Draw the figure as a whole HTML page that asks the network for nothing.
 
-    The page holds every point it is given, at about 30 bytes each. Scripts and styles are admitted by their SHA-256
-    alone, so that no text of the figure can become one.
+    The page holds every point it is given, at about 30 bytes each. Scripts and styles are admitted by their
+    SHA-256 alone, so that no text of the figure can become one.
 
     Args:
         figure: what to draw.
-        log: begin on a log axis; a button changes it. What is not above 0 has no place there and is left out, and
+        log: begin on a log axis; a button changes it. What is not above 0 has no place there and is left out;
             the panel says so.
 
     Returns:
@@ -126,9 +126,7 @@ def _panel(number: int, panel: Panel) -> str:
     single = len(panel.lines) == 1
     told = _story(panel.lines[0].series) if single else ""
     lines = "".join(_legend_entry(index, panel) for index in range(len(panel.lines)))
-    label = f"{panel.title} over {panel.unit}: " + "; ".join(
-        f"{one.label} {story(one.series)}" for one in panel.lines
-    )
+    label = f"{panel.title} over {panel.unit}: " + "; ".join(f"{one.label} {story(one.series)}" for one in panel.lines)
     remarks = "".join(f'<p class="remark">{_text(note)}</p>' for note in panel.notes)
     return (
         f'<section class="panel" aria-labelledby="panel-{number}">'
@@ -142,9 +140,7 @@ def _panel(number: int, panel: Panel) -> str:
 
 def _legend_entry(index: int, panel: Panel) -> str:
     line, single = panel.lines[index], len(panel.lines) == 1
-    name, told = (
-        ("", "") if single else (_text(line.label), f'<span class="story">{_story(line.series)}</span>')
-    )
+    name, told = ("", "") if single else (_text(line.label), f'<span class="story">{_story(line.series)}</span>')
     return (
         f'<li><svg class="swatch line-{line.color % _COLORS} dash-{index % _DASHES}"'
         f' viewBox="0 0 28 8" aria-hidden="true">'
@@ -170,14 +166,8 @@ def _row(series: Series) -> str:
             value_label(found.last),
         ]
     columns = [_text(series.unit), *cells, _text(marks)]
-    return (
-        f'<tr><th scope="row">{_text(series.name)}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in columns)
-        + "</tr>"
-    )
+    return f'<tr><th scope="row">{_text(series.name)}</th>' + "".join(f"<td>{cell}</td>" for cell in columns) + "</tr>"
 
 
 def _notes(notes: Sequence[str]) -> str:
-    return (
-        '<ul class="notes">' + "".join(f"<li>{_text(note)}</li>" for note in notes) + "</ul>" if notes else ""
-    )
+    return '<ul class="notes">' + "".join(f"<li>{_text(note)}</li>" for note in notes) + "</ul>" if notes else ""

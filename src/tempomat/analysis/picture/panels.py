@@ -135,8 +135,7 @@ def split(name: str) -> tuple[str, str]:
 
 def _group(unit: str, by_name: dict[str, list[Line]]) -> Group:
     panels = tuple(
-        Panel(name if len(lines) > 1 else lines[0].series.name, unit, tuple(lines))
-        for name, lines in by_name.items()
+        Panel(name if len(lines) > 1 else lines[0].series.name, unit, tuple(lines)) for name, lines in by_name.items()
     )
     counts = [line.series.counts for panel in panels for line in panel.lines]
     return Group(unit, min(int(c[0]) for c in counts), max(int(c[-1]) for c in counts), panels)

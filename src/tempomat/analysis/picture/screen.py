@@ -6,6 +6,7 @@ import os
 import shutil
 import string
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import final
@@ -41,10 +42,9 @@ def terminal(
     Args:
         figure: what to draw.
         width: columns to fill, at least 40. None takes the terminal's, between 40 and 160.
-        height: rows of each panel's plot, at least 2. None takes 12 for a panel alone, and among others 7, or 10
-            for one of several lines. Constants take one.
-        log: put values on a log axis. What is not above 0 has no place there and is left out, and the panel says
-            so.
+        height: rows of each panel's plot, at least 2. None takes 12 for a panel alone, and among others 7, or
+            10 for one of several lines. Constants take one.
+        log: put values on a log axis. What is not above 0 has no place there and is left out; the panel says so.
         color: write ANSI colours; the lines of a panel carry their letters either way. None writes them where
             stdout is a terminal and `NO_COLOR` is not set.
 
@@ -124,28 +124,27 @@ class _Screen:
             yield f"  {key}   {self.paint(text, _FAINT)}"
 
     def curves(self, panel: Panel, group: Group) -> Iterator[str]:
-        axis = panel.axis(log=self.log)
-        rows = self.rows(panel)
-        canvas = Canvas(self.plot, rows)
+        axis, rows = panel.axis(log=self.log), self.rows(panel)
+        canvas = self.canvas(panel, group, axis)
+        heights = [round(axis.share(tick) * (canvas.height - 1)) for tick in self.ticks(panel)]
+        labels = {rows - 1 - up // DOWN: text for up, text in zip(heights, self.labels(panel), strict=True)}
+        upright = {self.column(mark.count, group) for mark in panel.marks}
+        for row in range(rows):
+            label = labels.get(row, "")
+            edge = f"{' ' * (self.gutter - cells(label))}{label} {'┤' if label else '│'}"
+            yield self.paint(edge, _FAINT) + self.inked(canvas.row(row), panel, upright)
+
+    def canvas(self, panel: Panel, group: Group, axis: Axis) -> Canvas:
+        """The lines of a panel, and along them their letters where there are several."""
+        canvas, several = Canvas(self.plot, self.rows(panel)), len(panel.lines) > 1
         # Drawn from last to first, so that the first line of the legend lies on top.
         for index, line in reversed(list(enumerate(panel.lines))):
             x, y = self.points(line, group, axis, canvas)
             canvas.draw(x, y, ink=index)
-            for at in _places(index, len(panel.lines), self.plot) if len(panel.lines) > 1 else ():
-                canvas.letter(
-                    _letter(index), at, float(np.interp(at, x, y, left=np.nan, right=np.nan)), ink=index
-                )
-        ticks = self.ticks(panel)
-        at = {
-            rows - 1 - round(axis.share(tick) * (canvas.height - 1)) // DOWN: n
-            for n, tick in enumerate(ticks)
-        }
-        labels = self.labels(panel)
-        upright = {self.column(mark.count, group) for mark in panel.marks}
-        for row in range(rows):
-            label = labels[at[row]] if row in at else ""
-            edge = f"{' ' * (self.gutter - cells(label))}{label} {'┤' if row in at else '│'}"
-            yield self.paint(edge, _FAINT) + self.inked(canvas.row(row), panel, upright)
+            places = _places(index, len(panel.lines), self.plot) if several else range(0)
+            for at, height in zip(places, np.interp(places, x, y, left=np.nan, right=np.nan), strict=True):
+                canvas.letter(_letter(index), at, height, ink=index)
+        return canvas
 
     def ticks(self, panel: Panel) -> list[float]:
         if panel.still:
@@ -187,9 +186,7 @@ class _Screen:
     def counts(self, group: Group) -> Iterator[str]:
         """The axis below a group: its rule with ticks, and their labels, of which the last always stands."""
         ends = {self.column(count, group): count_label(count) for count in (group.first, group.last)}
-        ticks = {
-            self.column(count, group): count_label(count) for count in group.ticks(max(self.plot // 12, 2))
-        }
+        ticks = {self.column(count, group): count_label(count) for count in group.ticks(max(self.plot // 12, 2))}
         rule, text = ["─"] * self.plot, [" "] * (self.gutter + 2 + self.plot)
         # The ends claim their place before the round counts between them.
         for column, label in {**ends, **ticks}.items():
@@ -215,7 +212,7 @@ class _Screen:
             rows.append(row)
             waiting = left
         if waiting:
-            rows.append(" " * (self.gutter + 2) + f"(boundaries without room here: {len(waiting)})")
+            rows.append(" " * (self.gutter + 2) + fitted(f"({len(waiting)} more boundaries)", self.plot))
         # The group's axis comes next below its last panel: carry its edge on down to it.
         edge = " " * (self.gutter + 1) + ("│" if panel is group.panels[-1] else " ")
         yield from (self.paint(edge + row[len(edge) :], _FAINT) for row in rows)
@@ -230,7 +227,8 @@ class _Screen:
         return row + " " * (start - cells(row)) + f"{text} ▴" if free <= start else ""
 
     def remarks(self, notes: tuple[str, ...]) -> list[str]:
-        return [self.paint(fitted("  " + plain(note), self.width), _FAINT) for note in notes]
+        rows = [row for note in notes for row in textwrap.wrap(plain(note), self.width - 2)]
+        return [self.paint(f"  {row}", _FAINT) for row in rows]
 
 
 def _ink(line: Line) -> str:

@@ -80,6 +80,4 @@ def _moves(series: Series) -> list[str]:
     there = ~np.isnan(series.values)
     counts, values = series.counts[there], series.values[there]
     at = np.flatnonzero(np.diff(values)) + 1
-    return [
-        f"{value_label(float(values[i]))} at {count_label(int(counts[i]))}" for i in at[: _MOST_MOVES + 1]
-    ]
+    return [f"{value_label(float(values[i]))} at {count_label(int(counts[i]))}" for i in at[: _MOST_MOVES + 1]]

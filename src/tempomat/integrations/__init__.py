@@ -1,0 +1,1 @@
+"""One file per host. Importing this imports none of them."""
