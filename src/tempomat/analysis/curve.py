@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
@@ -10,9 +10,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tempomat.analysis.study import Study
 from tempomat.core import Schedule
 from tempomat.core.numbers import MAX_COUNT
-from tempomat.core.ops import NumpyOps
+from tempomat.core.ops import Branch, NumpyOps
 
 POINTS = 2_000
 """Counts of the even grid, before breaks and jumps are added."""
@@ -31,11 +32,23 @@ class Curve:
     clock: str
     ratios: Mapping[str, Fraction]
 
+    @classmethod
+    def of(cls, tree: Schedule, study: Study) -> Curve:
+        """A tree over its only clock; over the plan's, with the others derived, where it follows several.
+
+        Raises:
+            ScheduleError: nothing given converts one of several clocks; the message names what is missing.
+        """
+        clocks = study.clocks_of(tree)
+        if len(clocks) == 1:
+            return cls(tree, min(clocks), {})
+        return cls(tree, str(study.clock), study.ratios(clocks))
+
     def at(self, counts: Any) -> Values:
         """The values at counts of the clock, not always finite; halves of a count are allowed."""
         others = {unit: _times(np.floor(counts), ratio) for unit, ratio in self.ratios.items() if unit != self.clock}
         with np.errstate(all="ignore"):
-            values = self.schedule._at(counts, NumpyOps({**others, self.clock: counts}))
+            values = self.schedule._at(counts, _ClockedOps({**others, self.clock: counts}))
         return np.broadcast_to(np.asarray(values, np.float64), counts.shape)
 
     def trace(self, end: int, breaks: Iterable[Fraction] = (), points: int = POINTS) -> tuple[Counts, Values]:
@@ -72,8 +85,25 @@ class Curve:
         return bool(np.array_equal(self.at(counts + 0.5), self.at(counts), equal_nan=True))
 
 
+class _ClockedOps(NumpyOps):
+    """NumPy arrays beside which other clocks run: their counts are chosen with the plan's."""
+
+    def __init__(self, counts: Mapping[str, Any]) -> None:
+        self.counts = counts
+
+    def select(self, t: Any, boundaries: Sequence[int], branch: Branch) -> Any:
+        index, out = np.searchsorted(np.asarray(boundaries), t, side="right"), np.empty(t.shape)
+        for k in np.unique(index).tolist():
+            chosen = index == k
+            ops = _ClockedOps({unit: count[chosen] for unit, count in (self.counts or {}).items()})
+            out[chosen] = branch(k, t[chosen], ops)
+        return out
+
+
 def _times(counts: Any, ratio: Fraction) -> Counts:
     """Whole counts of another unit, exact beyond what int64 could multiply."""
+    if counts.size == 0 or int(counts.max()) * ratio.numerator < MAX_COUNT:
+        return counts.astype(np.int64) * ratio.numerator // ratio.denominator
     exact = (min(int(one) * ratio.numerator // ratio.denominator, MAX_COUNT) for one in counts.tolist())
     return np.fromiter(exact, np.int64, counts.size)
 

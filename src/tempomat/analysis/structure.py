@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, final
 
+from tempomat.analysis.study import at_first_levels
 from tempomat.core import Controller, IntervalTable, Node, On, Repeat, Sequence, Shift, Stretch, Unit
 from tempomat.core.errors import join_path
 from tempomat.core.fields import CountKind, ListOf, kinds_of
@@ -48,7 +49,7 @@ class Place:
     @property
     def kind(self) -> Any:
         """The class of the node, or of the composition that it is with a controller in it."""
-        return self.node._kind()
+        return self.node.builder()
 
     def count(self, own: int | Fraction) -> Fraction:
         """The clock's count at one of the node's own."""
@@ -120,7 +121,7 @@ def end_of(node: Node) -> int | None:
         return max(map(dict, node.intervals), key=lambda one: one["start"]).get("end")
     if isinstance(given.get("duration"), int):
         return given["duration"]
-    points = [given[name][-1] for name, kind in kinds_of(node._kind()).items() if _is_points(kind)]
+    points = [given[name][-1] for name, kind in kinds_of(node.builder()).items() if _is_points(kind)]
     return max(points, default=None)
 
 
@@ -155,3 +156,9 @@ def own_breaks(place: Place, until: int) -> Iterator[int]:
             yield from islice(range(value, int((until - place.start) / place.pace) + 1, value), MOST_CYCLES)
         elif isinstance(kind, CountKind) and isinstance(value, int) and name != "times":
             yield value
+
+
+def change(part: Node, length: int) -> float:
+    """By how much a part changes over its own length, at first levels; 0 where other clocks drive it."""
+    tree = at_first_levels(part)
+    return 0.0 if tree.clocks - {""} else tree(length) - tree(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def curve(self) -> Schedule | None:
-        """The schedule that the entry is while no controller has decided anything."""
+        """The schedule that the entry is while no controller has decided anything; None where it cannot be resolved."""
         return None if self.node is None else at_first_levels(self.node)
 
 
@@ -95,7 +95,15 @@ class Study:
         except ScheduleError:
             return None
 
-    def clocks_of(self, tree: Schedule) -> frozenset[str]:
+    def ratios(self, units: Iterable[str]) -> dict[str, Fraction]:
+        """How many of each unit one count of the plan's clock is.
+
+        Raises:
+            ScheduleError: nothing given converts one of them; the message names what is missing.
+        """
+        return {unit: self.horizon.ratio(self.clock, Unit(unit)) for unit in units}
+
+    def clocks_of(self, tree: Node) -> frozenset[str]:
         """The units that a tree follows, the plan's clock among them by its name."""
         return frozenset(name or str(self.clock) for name in tree.clocks)
 
@@ -115,7 +123,7 @@ def first_level(controller: Controller) -> float:
 def lengths(node: Node, unit: Unit, path: str = "") -> Iterator[tuple[str, int | Duration, Unit]]:
     """Every length written in a tree: its path, and the unit of a bare count there."""
     below = node._unit_below(unit)
-    for name, kind in kinds_of(node._kind()).items():
+    for name, kind in kinds_of(node.builder()).items():
         counted = isinstance(kind.item if isinstance(kind, ListOf) else kind, (CountKind, IntervalsKind))
         # a controller counts measurements, and `times` counts repetitions
         counted = counted and not isinstance(node, Controller) and name != "times"
@@ -140,6 +148,8 @@ def _items(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _entry(name: str, node: Node, horizon: Horizon) -> Entry:
     try:
-        return Entry(name, node, node.resolve(horizon))
+        resolved = node.resolve(horizon)
+        at_first_levels(resolved)
+        return Entry(name, node, resolved)
     except ScheduleError as error:
         return Entry(name, node, None, tuple(fault.under(f"schedules.{name}") for fault in error.faults))

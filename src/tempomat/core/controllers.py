@@ -6,9 +6,9 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, cast, final
 
-from tempomat.core.errors import Fault, MeasurementError
+from tempomat.core.errors import Fault, MeasurementError, StateError
 from tempomat.core.fields import CountKind, NonNegative, NumberKind, OptionalValue
 from tempomat.core.reactive import Condition, Reactive, as_level, check_levels
 from tempomat.core.schedule import Clocks, Node, Schedule
@@ -40,6 +40,24 @@ class Controller(Reactive):
     @abstractmethod
     def level(self, state: State) -> float:
         """The factor or value that the state stands for."""
+
+    def check(self, state: object) -> None:
+        """Refuse what is no state of this controller.
+
+        Raises:
+            StateError: a key is missing or unknown, or a value is of another kind.
+        """
+        initial = self.initial()
+        given: Mapping[str, Any] = cast(Mapping[str, Any], state) if isinstance(state, Mapping) else {}
+        if set(given) != set(initial):
+            got, needed = ", ".join(map(str, given)) or "nothing", ", ".join(initial)
+            raise StateError(f"a state of {type(self).__name__} has {needed}, got {got}")
+        for key, first in initial.items():
+            value = given[key]
+            counts = type(first) is int and type(value) is int and value >= 0
+            numbers = type(first) is not int and isinstance(value, (int, float)) and math.isfinite(value)
+            if not (counts or (numbers and not isinstance(value, bool)) or (value is None and first is None)):
+                raise StateError(f"a state of {type(self).__name__} cannot have {key} = {value!r}")
 
     @property
     def relative(self) -> bool:

@@ -159,11 +159,11 @@ class ListOf(Kind):
                 before = read
 
     def _items(self, value: object) -> Sequence[object]:
-        if isinstance(value, (str, bytes, Mapping)) or not (
-            isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1
-        ):
+        if getattr(value, "ndim", 0) == 1:
+            value = cast(Any, value).tolist()
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
             raise ValueError(f"must be a list, got {type(value).__name__}")
-        items = cast(Sequence[object], value) if isinstance(value, Sequence) else cast(Any, value).tolist()
+        items = cast(Sequence[object], value)
         if not self.at_least <= len(items) <= MAX_PARTS:
             raise ValueError(f"must have {self.at_least} to {MAX_PARTS} entries, got {len(items)}")
         return items

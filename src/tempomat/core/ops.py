@@ -125,9 +125,6 @@ class NumpyOps(Ops):
     sqrt = staticmethod(np.sqrt)
     where = staticmethod(np.where)
 
-    def __init__(self, counts: Mapping[str, Any] | None = None) -> None:
-        self.counts = counts
-
     def real(self, t: Any) -> Any:
         return t.astype(np.float64)
 
@@ -152,16 +149,13 @@ class NumpyOps(Ops):
         first, last = bisect_right(boundaries, t.min()), bisect_right(boundaries, t.max())
         if first == last:
             return branch(first, t, self)
-        index: Any = np.searchsorted(np.asarray(boundaries), t, side="right")
+        index = cast(Any, np).searchsorted(np.asarray(boundaries), t, side="right")
         out: Array = np.empty(t.shape)
         for k in range(first, last + 1):
-            chosen: Any = index == k
-            if bool(chosen.any()):
-                out[chosen] = branch(k, t[chosen], self._take(chosen))
+            chosen = index == k
+            if chosen.any():
+                out[chosen] = branch(k, t[chosen], self)
         return out
-
-    def _take(self, chosen: Any) -> NumpyOps:
-        return self if self.counts is None else NumpyOps({unit: count[chosen] for unit, count in self.counts.items()})
 
 
 class ArrayOps(Ops):
@@ -197,11 +191,11 @@ SCALAR = ScalarOps()
 NUMPY = NumpyOps()
 
 
-def evaluate(formula: Callable[[Any, Ops], Any], count: Any, name: str, longest: int) -> Any:
+def evaluate(formula: Callable[[Any, Ops], Any], count: Any, name: str, longest: Callable[[], int]) -> Any:
     """`formula` at a count that is not a plain int: integers and integer arrays of any library, everything else
     refused.
 
-    `longest` is the largest length in the formula: a backend without 64-bit integers may be too narrow for it.
+    `longest` gives the largest length in the formula: a backend without 64-bit integers may be too narrow for it.
     """
     if isinstance(count, np.ndarray):
         return _evaluate_numpy(formula, cast(Array, count), name)
@@ -222,26 +216,38 @@ def _evaluate_numpy(formula: Callable[[Any, Ops], Any], counts: Array, name: str
         raise ScheduleError(f"{name}: counts must be between 0 and 2^62, got {counts.min()} to {counts.max()}")
     flat: Array = counts.reshape(-1)
     out: Any = np.empty(counts.size)
-    for start in range(0, flat.size, CHUNK):
-        out[start : start + CHUNK] = formula(flat[start : start + CHUNK].astype(np.int64, copy=False), NUMPY)
+    with np.errstate(all="ignore"):  # an overflow is an infinity, as for a single count
+        for start in range(0, flat.size, CHUNK):
+            out[start : start + CHUNK] = formula(flat[start : start + CHUNK].astype(np.int64, copy=False), NUMPY)
     return out.reshape(counts.shape)
 
 
-def _evaluate_array(formula: Callable[[Any, Ops], Any], count: Any, name: str, longest: int) -> Any:
-    from array_api_compat import array_namespace
-
-    try:
-        xp = array_namespace(count)
-    except TypeError:
+def _evaluate_array(formula: Callable[[Any, Ops], Any], count: Any, name: str, longest: Callable[[], int]) -> Any:
+    xp = _namespace(count)
+    if xp is None:
         got = type(count).__name__
-        raise ScheduleError(f"{name}: a count must be an integer or an array of integers, got {got}") from None
+        raise ScheduleError(f"{name}: a count must be an integer or an array of integers, got {got}")
     if not xp.isdtype(count.dtype, "integral"):
         raise ScheduleError(f"{name}: counts must be integers, got an array of {count.dtype}")
     if _is_64_bit(xp):
         count, ops = xp.astype(count, xp.int64), ArrayOps(xp, xp.float64)
     else:
-        count, ops = xp.astype(count, xp.int32 if longest < 2**31 else xp.float32), ArrayOps(xp, xp.float32)
+        count, ops = xp.astype(count, xp.int32 if longest() < 2**31 else xp.float32), ArrayOps(xp, xp.float32)
     return formula(ops.maximum(count, 0), ops)
+
+
+def _namespace(count: Any) -> Any:
+    """The array API namespace of an array or tracer, or None where it has none."""
+    if type(count).__module__.partition(".")[0] == "torch":
+        from array_api_compat import torch  # asking in general warns while torch.compile traces
+
+        return torch
+    from array_api_compat import array_namespace
+
+    try:
+        return array_namespace(count)
+    except TypeError:
+        return None
 
 
 def _is_64_bit(xp: Any) -> bool:

@@ -26,7 +26,7 @@ Clocks = frozenset[str]
 class Node(ABC):
     """A schedule, a controller, or a composition of them."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)  # jax.jit keeps what it has traced by weak reference
 
     def __post_init__(self) -> None:
         """Put every parameter in canonical form, or refuse with every fault at once."""
@@ -203,7 +203,7 @@ class Schedule(Node):
             )
         if type(count) is int and 0 <= count <= MAX_COUNT:
             return self._at(count, SCALAR)
-        return evaluate(self._at, count, self.builder().__name__, self._longest())
+        return evaluate(self._at, count, self.builder().__name__, self._longest)
 
     def at_counts(self, counts: Mapping[str, int], clock: str = "") -> float:
         """The value at one count per clock, by unit; `clock` names the one that drives what is tied to none.

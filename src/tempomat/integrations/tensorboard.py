@@ -40,14 +40,14 @@ def tag(entry: str) -> str:
 
 @final
 class TensorBoard:
-    """A mirror of the record for TensorBoard: each entry as applied under its `tag`, each measurement under its own name.
+    """A mirror of the record for TensorBoard: entries as applied under their `tag`, measurements under their own names.
 
-    A point's step is the count of the plan's clock. Values are in float32 there; the record has them in full. On resume the
-    points of the steps that are done again are purged, if the event files are this mirror's own.
+    A point's step is the count of the plan's clock. Values are in float32 there; the record has them in full. On resume
+    the points of the steps that are done again are purged, if the event files are this mirror's own.
 
     Args:
-        target: a folder for event files, written by TensorBoard's own library; None for the run's own folder; or a writer
-            with `add_scalar(tag, value, step)`, which stays open (PyTorch's takes `purge_step=` for a resume).
+        target: a folder for event files, written by TensorBoard's own library; None for the run's own folder; or a
+            writer with `add_scalar(tag, value, step)`, which stays open (PyTorch's takes `purge_step=` for a resume).
 
     Raises:
         MissingExtra: `tensorboard` is not installed and the target is no writer.
@@ -83,7 +83,7 @@ class TensorBoard:
         taken = [name for name in row["measured"] if name in self._tags]
         if taken:
             raise RecordError(
-                f"TensorBoard: the measurement {taken[0]} has the tag of the plan's entry {self._tags[taken[0]]}. Rename it"
+                f"TensorBoard: the measurement {taken[0]} has the tag of the entry {self._tags[taken[0]]}. Rename it"
             )
         applied = [(tag(entry), value) for entry, value in row["applied"].items()]
         self._writer.add([*applied, *row["measured"].items()], row["counts"][self._clock])
@@ -124,10 +124,12 @@ class _Events:
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        events: Any = event_pb2
+        summaries: Any = summary_pb2
+        self._event, self._summary = events.Event, summaries.Summary
         self._writer = EventFileWriter(str(folder))
         if after is not None:
-            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            start = events.SessionLog(status=events.SessionLog.START)
             self._writer.add_event(self._event(step=after + 1, wall_time=time.time(), session_log=start))
 
     def add(self, scalars: Scalars, step: int) -> None:

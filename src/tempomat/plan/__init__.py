@@ -1,9 +1,10 @@
 """Plans: plain data to frozen schedules and back, with every fault and its path."""
 
-from tempomat.plan.diff import Change, diff
+from tempomat.plan.data import to_data
+from tempomat.plan.diff import Change, diff, diff_data
 from tempomat.plan.files import dumps_plan, load_plan, loads_plan, save_plan
 from tempomat.plan.names import HYPERPARAMETERS, OPTIMIZER_KEYS, EntryName, Range, entry_name
-from tempomat.plan.plan import Plan
+from tempomat.plan.plan import Plan, fingerprint_of
 from tempomat.plan.schema import schema
 
 __all__ = [
@@ -14,10 +15,13 @@ __all__ = [
     "Plan",
     "Range",
     "diff",
+    "diff_data",
     "dumps_plan",
     "entry_name",
+    "fingerprint_of",
     "load_plan",
     "loads_plan",
     "save_plan",
     "schema",
+    "to_data",
 ]

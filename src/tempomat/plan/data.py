@@ -68,7 +68,13 @@ def to_data(node: Node, *, full: bool = False) -> Any:
         }
     defaults = {} if full else defaults_of(node.builder())
     kept = {name: value for name, value in node.parameters().items() if name not in defaults or value != defaults[name]}
-    return {"type": type_of(node), **{name: _plain(value, full) for name, value in kept.items()}}
+    name = type_of(node) if not full or node.builder() in type_names() else _own_name(node)
+    return {"type": name, **{key: _plain(value, full) for key, value in kept.items()}}
+
+
+def _own_name(node: Node) -> str:
+    """A name for a schedule of the user's own, for fingerprints and comparisons; nothing is built from it."""
+    return f"{type(node).__module__}.{type(node).__qualname__}"
 
 
 def _plain(value: Any, full: bool) -> Any:

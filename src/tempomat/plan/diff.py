@@ -32,7 +32,12 @@ def diff(before: Plan, after: Plan) -> tuple[Change, ...]:
     >>> [str(change) for change in diff(a, b)]
     ['schedules.lr: 0.1 -> 0.2']
     """
-    return tuple(_changes("", before.to_data(full=True), after.to_data(full=True)))
+    return diff_data(before.to_data(full=True), after.to_data(full=True))
+
+
+def diff_data(before: Any, after: Any) -> tuple[Change, ...]:
+    """Every path at which two plans' canonical data differ."""
+    return tuple(_changes("", before, after))
 
 
 def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:

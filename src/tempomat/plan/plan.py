@@ -160,9 +160,14 @@ class Plan:
         written.
         """
         if not self._fingerprint:
-            text = json.dumps(self.to_data(full=True), sort_keys=True, separators=(",", ":"))
-            self._fingerprint.append(hashlib.sha256(text.encode()).hexdigest())
+            self._fingerprint.append(fingerprint_of(self.to_data(full=True)))
         return self._fingerprint[0]
+
+
+def fingerprint_of(data: Any) -> str:
+    """The SHA-256 of canonical plan data."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plan_of(schedules: dict[str, Node], total: Any, clock: Unit, rates: dict[str, int]) -> Plan:

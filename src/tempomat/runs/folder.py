@@ -82,10 +82,11 @@ class RunFolder:
             raise RecordError(f"{self.path}: {differs('the plan is not the one recorded here', recorded, plan)}. {fix}")
 
     def begin(self, plan: Plan) -> Log:
-        """Start the session under a resolved plan: cut the record back to the offset, put the plan and `run.json` there.
+        """Start the session under a resolved plan: put it and `run.json` there, cut the record back to the offset.
 
         Raises:
-            RecordError: something cannot be written. A new run's files are removed again then; a resumed run can be resumed again.
+            RecordError: something cannot be written. A new run's files are removed again then; one that was to be
+                resumed can still be.
         """
         self.check(plan)
         made: list[Path] = []
@@ -129,8 +130,8 @@ class RunFolder:
         self.info = read_info(self.path)
         if not resume:
             raise RecordError(
-                f"{self.path}: holds a run already, started {self.sessions[0]['started']}. Use another folder, or go on "
-                "with resume=offset (of its checkpoint; 0 starts over and drops every row)"
+                f"{self.path}: holds a run already, started {self.sessions[0]['started']}. Use another folder, or go "
+                "on with resume=offset (of its checkpoint; 0 starts over and drops every row)"
             )
         if run is not None and run != self.info["run"]:
             raise RecordError(f"{self.path}: is run {self.info['run']}, and the checkpoint belongs to run {run}")
@@ -154,7 +155,7 @@ class RunFolder:
         self.info = new_info(seed)
 
     def _put_plan(self, plan: Plan, made: list[Path]) -> str:
-        """Write the plan, unless it is there; a plan that stands there is never overwritten. Returns the file's name."""
+        """Write the plan, unless it is there; one that stands there is never overwritten. Returns the file's name."""
         for session in self.sessions:
             if session["fingerprint"] == plan.fingerprint:
                 read_plan(self.path, session)

@@ -6,8 +6,8 @@
                    "ended": "2026-01-31T13:00:00Z", "size": 123456, "crc32": 305419896}],
      "checksum": "b1..."}
 
-The first session starts a run, every later one resumes it at its `offset`. `ended`, `size` and `crc32` are there once the
-recorder was closed; a session without them was broken off.
+The first session starts a run, every later one resumes it at its `offset`. `ended`, `size` and `crc32` are there once
+the recorder was closed; a session without them was broken off.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _holder(handle: int) -> str:
 
 
 def _close_in_children() -> None:
-    """Have forked children close their copies: a data loader's worker that outlives a killed run would keep the lock."""
+    """Have forked children close their copies: a data loader's worker that outlives a killed run would hold it."""
     if not _HOOKED:
         _HOOKED.append(True)
         os.register_at_fork(after_in_child=_close_all)

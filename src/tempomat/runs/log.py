@@ -22,7 +22,8 @@ _CHUNK = 1 << 20
 class Log:
     """Rows go to memory, and from there to the file once `FLUSH_BYTES` wait or `FLUSH_SECONDS` have passed.
 
-    Every write names its place in the file, so one that broke off halfway is simply done again: a row is in the file once.
+    Every write names its place in the file, so one that broke off halfway is simply done again: a row is in the file
+    once.
 
     Args:
         path: the file; it must exist.
@@ -54,8 +55,8 @@ class Log:
         """Take the checksum of what is kept; returns its last row."""
         if length < offset:
             raise RecordError(
-                f"{self.path}: has {length} bytes, and the checkpoint was taken at {offset}. This is another run's record, "
-                "or it was cut; resume in the folder that belongs to the checkpoint"
+                f"{self.path}: has {length} bytes, and the checkpoint was taken at {offset}. This is another run's "
+                "record, or it was cut; resume in the folder that belongs to the checkpoint"
             )
         tail = b""
         while self.size < offset:
@@ -65,10 +66,10 @@ class Log:
             self.size, self.crc32 = self.size + len(chunk), zlib.crc32(chunk, self.crc32)
             # a last row that spans chunks grows; one that ended before this chunk is forgotten
             tail = (tail + chunk)[(tail + chunk).rfind(b"\n", 0, -1) + 1 :]
-        if offset and not tail.endswith(b"\n") or crc32 is not None and crc32 != self.crc32:
+        if (offset and not tail.endswith(b"\n")) or (crc32 is not None and crc32 != self.crc32):
             raise RecordError(
-                f"{self.path}: what stands before byte {offset} is not what the checkpoint was taken with: the file is another "
-                "run's, or damaged. Resume in the folder that belongs to the checkpoint, or from an earlier checkpoint"
+                f"{self.path}: what stands before byte {offset} is not what the checkpoint was taken with: the file is "
+                "another run's, or damaged. Resume in the folder that belongs to the checkpoint, or from an earlier one"
             )
         return tail
 
@@ -113,7 +114,8 @@ class Log:
             with suppress(OSError):
                 os.ftruncate(self._handle, self.size)
             raise RecordError(
-                f"{self.path}: cannot be written: {error.strerror}. {len(self._waiting)} rows wait in memory; make room and flush() again"
+                f"{self.path}: cannot be written: {error.strerror}. {len(self._waiting)} rows wait in memory. "
+                "Make room and flush() again"
             ) from error
         # no call between these: an interrupt cannot fall between the new size and the emptied buffer
         crc32 = zlib.crc32(data, self.crc32)
@@ -153,5 +155,6 @@ class Log:
             raise RecordError(f"{self.path}: the recorder is closed")
         if os.getpid() != self._process:
             raise RecordError(
-                f"{self.path}: belongs to process {self._process}; a forked process (a data loader's worker) cannot record"
+                f"{self.path}: belongs to process {self._process}; a forked process, such as a data loader's worker, "
+                "cannot record"
             )

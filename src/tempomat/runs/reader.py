@@ -111,8 +111,8 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     """A run from its folder. A last row that is torn, as a crash leaves it, is left out.
 
     Raises:
-        RecordError: there is no run, or something in it is damaged: `run.json`, a plan, a row, or, in a run that was closed,
-            any byte of the record.
+        RecordError: there is no run, or something in it is damaged: `run.json`, a plan, a row, or, in a run that was
+            closed, any byte of the record.
     """
     path = Path(folder)
     info = read_info(path)

@@ -15,7 +15,7 @@ from tempomat.core import RecordError, TempomatError
 from tempomat.plan import Plan
 from tempomat.runs.folder import RunFolder, comes_to, differs
 from tempomat.runs.log import Log
-from tempomat.runs.rows import Row, encode, numbers
+from tempomat.runs.rows import Row, encode, encode_values, numbers
 
 _GOES_BACK = ("rewind", "resume")
 """Events after which a count may be lower than in the row before."""
@@ -56,7 +56,7 @@ class Mirror(Protocol):
     """A second place for the rows, such as TensorBoard. The record stays the truth; a mirror that fails is an error."""
 
     def start(self, folder: Path, plan: Plan, after: int | None) -> None:
-        """Rows will come. On resume those with counts above `after` come again (-1: all of them); None for a new run."""
+        """Rows will come. On resume those with counts above `after` come again (-1: all); None for a new run."""
         ...
 
     def row(self, row: Mapping[str, Any]) -> None:
@@ -76,9 +76,10 @@ class Mirror(Protocol):
 class Recorder:
     """Records a run into a folder: `record.jsonl`, `plan.yaml`, `run.json`. One writer per folder, one row per `write`.
 
-    Rows wait in memory until 64 KiB are together or 5 seconds have passed. A crash loses those that wait; the steps they tell of
-    are done again from the checkpoint anyway. `offset` makes everything so far last, and is what a checkpoint keeps: opened
-    again with `resume=offset`, the record goes on right there, and each row stands in it exactly once.
+    Rows wait in memory until 64 KiB are together or 5 seconds have passed. A crash loses those that wait; the steps
+    they tell of are done again from the checkpoint anyway. `offset` makes everything so far last, and is what a
+    checkpoint keeps: opened again with `resume=offset`, the record goes on right there, and each row stands in it
+    exactly once.
 
     Not for several threads. In a distributed run, record in one process.
 
@@ -88,13 +89,15 @@ class Recorder:
             scheduler's, which must be this one, resolved.
         seed: the run's seed, for readers.
         notes: plain data, for readers.
-        resume: what `offset` or `state_dict()` said when the checkpoint was taken; rows after it are dropped. 0 starts over.
-        on_change: what a plan other than the recorded one does on resume: `refuse`, or `accept` (it is kept beside the first).
+        resume: what `offset` or `state_dict()` said when the checkpoint was taken; rows after it are dropped. 0 starts
+            over.
+        on_change: what a plan other than the recorded one does on resume: `refuse`, or `accept` (it is kept beside the
+            first).
         mirrors: further places for the rows, such as `tempomat.integrations.tensorboard.TensorBoard()`.
 
     Raises:
-        RecordError: another process records there; there is a run already, or none to resume, or not the checkpoint's; the plan
-            differs; the folder cannot be written.
+        RecordError: another process records there; there is a run already, or none to resume, or not the checkpoint's;
+            the plan differs; the folder cannot be written.
 
     Example:
         >>> import tempfile
@@ -141,15 +144,13 @@ class Recorder:
                 raise
 
     def write(self, scheduler: Recordable, /, **measured: Any) -> None:
-        """One row: counts, values as asked and as applied, and measurements by name. Events since the last row come before it.
+        """One row: counts, values as asked and as applied, measurements by name. Events since the last come before it.
 
         Raises:
-            RecordError: the disk is full or fails, and the row is not taken; the plan is not the recorded one; a count went
-                back without a rewind; or a mirror failed, with the row in the record.
+            RecordError: the disk is full or fails, and the row is not taken; the plan is not the recorded one; a count
+                went back without a rewind; or a mirror failed, with the row in the record.
             MeasurementError: a measurement is no number. NaN and infinities are numbers here.
         """
-        if scheduler is not self._scheduler or scheduler.plan is not self._plan:
-            self._meet(scheduler)
         row: Row = {
             "counts": dict(scheduler.counts),
             "asked": numbers(scheduler.asked, "asked"),
@@ -157,36 +158,37 @@ class Recorder:
             "measured": numbers(measured, "measured"),
             "time": self._time(),
         }
-        self._append(scheduler, row)
+        if scheduler is not self._scheduler or scheduler.plan is not self._plan:
+            self._meet(scheduler, row["counts"])
+        self._append(scheduler, row["counts"], row)
         for mirror in self._mirrors:
             with _errors_of(mirror):
                 mirror.row(row)
 
     def flush(self) -> None:
         """Hand every row to the system: they then survive the end of this process, though not of the machine."""
-        self._log.flush()
-        for mirror in self._mirrors:
-            with _errors_of(mirror):
-                mirror.flush()
+        if self._run.begun or not self._finish.alive:
+            self._log.flush()
+            for mirror in self._mirrors:
+                with _errors_of(mirror):
+                    mirror.flush()
 
     @property
     def offset(self) -> int:
-        """Where the record stands, in bytes; everything before it is on the disk. Ask right before a checkpoint is saved."""
+        """Where the record stands, in bytes, with everything up to there on the disk. Ask right before a checkpoint."""
         return self.state_dict()["offset"]
 
     def state_dict(self) -> dict[str, Any]:
-        """The offset, and what tells this record from any other: the run, and the checksum of what is recorded so far."""
-        if self._run.begun:
+        """The offset, and what tells this record from any other: the run, and the checksum of everything recorded."""
+        if self._run.begun or not self._finish.alive:
             self._settle()
-        elif not self._finish.alive:
-            raise RecordError(f"{self.folder}: the recorder is closed")
         return self._run.state()
 
     def close(self) -> None:
-        """Write everything, note in `run.json` that the run was closed, and let others have the folder. Again does nothing.
+        """Write everything, note in `run.json` that the run was closed, let others have the folder. Again does nothing.
 
         Raises:
-            RecordError: something cannot be written. The recorder stays open then, to be closed again when there is room.
+            RecordError: something cannot be written. The recorder stays open, to be closed again when there is room.
         """
         if self._finish.alive and self._run.begun:
             try:
@@ -208,67 +210,76 @@ class Recorder:
 
     @property
     def _log(self) -> Log:
-        if self._run.log is None or not self._run.begun:
-            raise RecordError(f"{self.folder}: nothing is recorded yet")
+        if self._run.log is None or not self._finish.alive:
+            raise RecordError(f"{self.folder}: the recorder is closed")
         return self._run.log
 
     def _time(self) -> float:
         """Seconds of recording since the run began, without the pauses between sessions."""
         return round(time.monotonic() - self._zero, 6)
 
-    def _meet(self, scheduler: Recordable) -> None:
-        """Begin with a scheduler's plan, or refuse a scheduler whose plan is not that of this session."""
+    def _meet(self, scheduler: Recordable, counts: Mapping[str, int]) -> None:
+        """Begin with a scheduler and its plan, or refuse one whose plan is not that of this session."""
         plan = scheduler.plan
         if not self._finish.alive:
             raise RecordError(f"{self.folder}: the recorder is closed")
         if self._given is not None and not comes_to(self._given, plan):
             what = differs("the scheduler's plan is not the recorder's", self._given, plan)
             raise RecordError(f"{self.folder}: {what}. Give both the same")
-        if self._plan is None:
-            self._run.begin(plan)
-            after = self._counts.get(plan.clock, -1) if self._resumed else None
-            for mirror in self._mirrors:
-                with _errors_of(mirror):
-                    mirror.start(self.folder, plan, after)
-        elif plan != self._plan:
+        if self._plan is not None and plan != self._plan:
             what = differs("the plan has changed while it was recorded", self._plan, plan)
             fix = "Close the recorder, and open it again with resume=offset and on_change='accept'"
             raise RecordError(f"{self.folder}: {what}. {fix}")
+        if not self._run.begun:
+            self._begin(plan, scheduler.events, counts)
         if scheduler is not self._scheduler:
             self._seen, self._latest = 0, None
         self._scheduler, self._plan = scheduler, plan
 
+    def _begin(self, plan: Plan, events: Sequence[Event], counts: Mapping[str, int]) -> None:
+        """Change the folder, now that everything is known to fit it."""
+        self._run.check(plan)
+        self._refuse_going_back(events, counts)
+        after = self._counts.get(plan.clock, -1) if self._resumed else None
+        for mirror in self._mirrors:
+            with _errors_of(mirror):
+                mirror.start(self.folder, plan, after)
+        self._run.begin(plan)
+
     def _settle(self) -> None:
         """Put everything that has happened on the disk, events since the last row included."""
         if self._scheduler is not None:
-            self._append(self._scheduler)
+            self._append(self._scheduler, dict(self._scheduler.counts))
         self._log.sync()
         for mirror in self._mirrors:
             with _errors_of(mirror):
                 mirror.flush()
 
-    def _append(self, scheduler: Recordable, *rows: Row) -> None:
-        """Take new events, and rows after them: all of it or nothing."""
+    def _append(self, scheduler: Recordable, counts: Mapping[str, int], *rows: Row) -> None:
+        """Take new events, and a row after them: all of it or nothing."""
         events = scheduler.events
-        known = (
-            self._seen
-            if self._seen <= len(events) and (not self._seen or events[self._seen - 1] == self._latest)
-            else 0
-        )
-        news = events[known:]
-        counts = rows[-1]["counts"] if rows else self._counts
-        if not any(one.get("event") in _GOES_BACK for one in news):
-            self._refuse_going_back(counts)
-        lines = [encode({**one, "time": self._time()}) for one in news]
-        self._log.append(b"".join([*lines, *map(encode, rows)]))
+        # a scheduler that loads a state starts its events anew
+        same = self._seen <= len(events) and (not self._seen or events[self._seen - 1] == self._latest)
+        news = events[self._seen :] if same else events
+        self._refuse_going_back(news, counts)
+        lines = [self._line(one, counts) for one in news] + [encode_values(row) for row in rows]
+        self._log.append(b"".join(lines))
         self._seen, self._latest, self._counts = len(events), events[-1] if events else None, counts
 
-    def _refuse_going_back(self, counts: Mapping[str, int]) -> None:
+    def _line(self, event: Event, counts: Mapping[str, int]) -> bytes:
+        try:
+            return encode({**event, "counts": event.get("counts", counts), "time": self._time()})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RecordError(f"the event {event.get('event')!r} cannot be recorded: {error}") from None
+
+    def _refuse_going_back(self, news: Sequence[Event], counts: Mapping[str, int]) -> None:
+        if any(one.get("event") in _GOES_BACK for one in news):
+            return
         for unit, before in self._counts.items():
             if counts.get(unit, before) < before:
                 raise RecordError(
-                    f"{self.folder}: {unit} is {counts[unit]}, and {before} in the row before. A count goes back by rewind() only; "
-                    "after loading a checkpoint, open the recorder with the resume=offset of that checkpoint"
+                    f"{self.folder}: {unit} is {counts[unit]}, and {before} in the row before. A count goes back by "
+                    "rewind() only; after loading a checkpoint, open the recorder with that checkpoint's resume=offset"
                 )
 
 

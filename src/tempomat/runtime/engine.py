@@ -8,7 +8,7 @@ range guard runs over the block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, final
 
 import numpy as np
@@ -35,48 +35,51 @@ def _ignore(value: float) -> None:
 class Track:
     """One entry of the plan while it runs: its tree, the schedule it is at present, and the values computed ahead."""
 
-    __slots__ = ("_range", "asked", "clock", "name", "schedule", "states", "tree", "values", "write")
+    __slots__ = ("_range", "asked", "clock", "name", "outside", "schedule", "states", "tree", "values", "write")
 
     def __init__(self, name: str, tree: Node, clock: str) -> None:
         self.name, self.tree = name, tree
         self.states: list[State] = [one.initial() for one in tree.controllers]
+        self.schedule = self.under(self.states)
         self.write: Write = _ignore
+        self.outside = False  # whether `write` is a function of the user's, which may fail
         self.values: list[float] = []
         self.asked = math.nan
         self._range: Range = entry_name(name).range
-        self.schedule: Schedule = self.settle()
         clocks = {one or clock for one in self.schedule.clocks} or {clock}
         self.clock: str | None = next(iter(clocks)) if len(clocks) == 1 else None
 
-    def settle(self) -> Schedule:
-        """The pure schedule that the tree is under the present states."""
-        tree = self.tree
-        if isinstance(tree, Reactive):
-            tree = tree.given([one.level(state) for one, state in zip(tree.controllers, self.states, strict=True)])
-        self.schedule = cast(Schedule, tree)
-        return self.schedule
+    def under(self, states: Sequence[State]) -> Schedule:
+        """The pure schedule that the tree is under controller states."""
+        if isinstance(self.tree, Reactive):
+            return self.tree.given([one.level(s) for one, s in zip(self.tree.controllers, states, strict=True)])
+        return cast(Schedule, self.tree)
 
-    def at(self, counts: Mapping[str, int], clock: str) -> float:
+    def at(self, counts: Mapping[str, int], clock: str, schedule: Schedule | None = None) -> float:
         """The value at these counts, refused where the target could not take it."""
-        value = self.schedule(counts[self.clock]) if self.clock else self.schedule.at_counts(counts, clock)
+        schedule = schedule or self.schedule
+        value = schedule(counts[self.clock]) if self.clock else schedule.at_counts(counts, clock)
         if not self._range.holds(value):
+            at = ", ".join(f"{unit} {count:_}" for unit, count in counts.items())
             raise BindingError(
-                f"{self.name} comes to {value!r} at {_shown(counts)}, and must be {self._range}. "
-                "Clip the schedule, or mend it"
+                f"{self.name} comes to {value!r} at {at}, and must be {self._range}. Clip the schedule, or mend it"
             )
         return value
 
     def ahead(self, count: int) -> list[float]:
         """The values from `count` on; up to the first that the target could not take."""
         length = min(BLOCK, MAX_COUNT - count + 1)
-        values = self.schedule(np.arange(count, count + length))
-        wrong = next((place for place, value in enumerate(values.tolist()) if not self._range.holds(value)), length)
-        return values[:wrong].tolist()
+        values = self.schedule(np.arange(count, count + length)).tolist()
+        wrong = next((place for place, value in enumerate(values) if not self._range.holds(value)), length)
+        return values[:wrong]
 
 
 @final
 class Engine:
     """The plan at work: counts go in, values come out through each track's `write`.
+
+    Whatever is asked of it either happens whole or, with an error, not at all: new values are computed and checked
+    first, then handed to the user's own functions, which may fail, then written, and only then do counts move.
 
     Args:
         plan: resolved.
@@ -93,7 +96,7 @@ class Engine:
         self.events: list[Event] = []
         self.started = False
         self._ticking = [track for track in self.tracks.values() if track.clock == self.clock]
-        self._others = [track for track in self.tracks.values() if track.clock != self.clock]
+        self._mixed = any(track.clock is None for track in self.tracks.values())
         self._first, self._length = 0, 0
 
     @property
@@ -101,32 +104,34 @@ class Engine:
         """What each schedule says at the present counts, in float64."""
         return {name: track.at(self.counts, self.clock) for name, track in self.tracks.items()}
 
+    def aim(self, writes: Mapping[str, tuple[Write, bool]]) -> None:
+        """Say where values go: by entry a function, and whether it is the user's own."""
+        for name, (write, outside) in writes.items():
+            self.tracks[name].write, self.tracks[name].outside = write, outside
+        self._ticking.sort(key=lambda track: not track.outside)
+
     def start(self) -> None:
         """Write every value anew. Nothing has been written before the first start."""
-        fresh = self.asked
-        for name, track in self.tracks.items():
-            track.write(fresh[name])
-            track.asked = fresh[name]
+        self._write(self.asked, anew=True)
         self.started = True
 
     def tick(self) -> None:
-        """One more count of the plan's clock: write what changes. An impossible value is refused before anything
-        moves.
-        """
+        """One more count of the plan's clock: write what changes."""
         counts, clock = self.counts, self.clock
         count = counts[clock] + 1
         place = count - self._first
         if not 0 <= place < self._length:
             self._look_ahead(count)
             place = 0
-        if self._others:
-            self._move({clock: count})
-        counts[clock] = count
+        if self._mixed or not self.started:
+            self._commit({**counts, clock: count})
+            return
         for track in self._ticking:
             value = track.values[place]
             if value != track.asked:
                 track.write(value)
                 track.asked = value
+        counts[clock] = count
 
     def advance(self, changes: Mapping[str, object]) -> None:
         """Counters forward by these amounts, by unit; a value that follows one of them is written.
@@ -135,43 +140,40 @@ class Engine:
             BindingError: an amount is no count, or there is no unit of that name.
         """
         later = dict(self.counts)
-        for unit, amount in changes.items():
-            later[self._unit(unit)] = later.get(unit, 0) + self._amount(unit, amount)
-        if later.get(self.clock, 0) > self.counts[self.clock]:
-            self._length = 0
-        fresh = {name: track.at(later, self.clock) for name, track in self.tracks.items()}
-        self.counts.update(later)
-        self._write(fresh)
+        for name, amount in changes.items():
+            unit = _unit(name)
+            later[unit] = _count(unit, later.get(unit, 0) + _count(unit, amount))
+        self._commit(later)
 
-    def rewind(self, counts: Mapping[str, object]) -> None:
-        """Counters set to earlier values, on purpose. The record shows it; controllers keep their states."""
-        target = {self._unit(unit): self._amount(unit, amount) for unit, amount in counts.items()}
+    def rewind(self, changes: Mapping[str, object]) -> None:
+        """Counters set back to earlier values, on purpose. The record shows it; controllers keep their states.
+
+        Raises:
+            BindingError: a count is not an earlier one.
+        """
+        earlier = {_unit(name): _count(name, count) for name, count in changes.items()}
         before = dict(self.counts)
-        self.counts.update(target)
-        self._length = 0
+        for unit, count in earlier.items():
+            if count > before.get(unit, 0):
+                raise BindingError(
+                    f"rewind: {unit} is at {before.get(unit, 0)}, before {count}. Forward it goes by advance"
+                )
+        self._commit({**before, **earlier})
         self.events.append({"event": "rewind", "before": before, "counts": dict(self.counts)})
-        self._write(self.asked)
 
     def observe(self, measurements: Mapping[str, object], *, tick: bool = False) -> list[Event]:
         """Show measurements to the controllers that listen to them; returns the decisions they took.
 
-        With `tick` the plan's clock goes one count forward first: the measurement belongs to the count that has just
-        ended, and a decision holds from the next one on. A bad measurement is refused before anything moves.
+        With `tick` the plan's clock goes one count forward as well, and the measurement belongs to the new count: a
+        decision holds from it on.
 
         Raises:
             MeasurementError: no controller listens to a name, or a value is no number.
         """
         counts = {**self.counts, self.clock: self.counts[self.clock] + tick}
-        changed, decisions = self._decide(
-            {metric: self._number(metric, value) for metric, value in measurements.items()}, counts
-        )
-        if tick:
-            self.tick()
-        for name, states in changed.items():
-            self.tracks[name].states = states
-            self.tracks[name].settle()
-        self._length = 0
-        self._write(self.asked)
+        numbers = {metric: self._number(metric, value) for metric, value in measurements.items()}
+        states, decisions = self._decide(numbers, counts)
+        self._commit(counts, states)
         self.events += decisions
         return decisions
 
@@ -192,20 +194,9 @@ class Engine:
                     states[place] = rule.update(states[place], seen, counts[self.clock])
                     if rule.level(states[place]) != before:
                         shown = seen if math.isfinite(seen) else None
-                        what = {
-                            "entry": name,
-                            "controller": place,
-                            "metric": rule.metric,
-                            "observation": shown,
-                        }
-                        decisions.append(
-                            {
-                                "event": "decision",
-                                **what,
-                                "level": rule.level(states[place]),
-                                "counts": counts,
-                            }
-                        )
+                        what = {"entry": name, "controller": place, "metric": rule.metric, "observation": shown}
+                        level = rule.level(states[place])
+                        decisions.append({"event": "decision", **what, "level": level, "counts": dict(counts)})
         return changed, decisions
 
     def _holds(self, condition: tuple[str, int, int | None], counts: Mapping[str, int]) -> bool:
@@ -221,47 +212,51 @@ class Engine:
         try:
             if isinstance(value, (bool, str)):
                 raise TypeError
-            return float(value)  # pyright: ignore[reportArgumentType] - a number of any library
-        except (TypeError, ValueError, RuntimeError):
-            raise MeasurementError(f"{metric} must be a number, got {value!r} ({type(value).__name__})") from None
+            number: Any = value
+            return float(number.detach() if hasattr(number, "detach") else number)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            shown = repr(value)[:60]
+            raise MeasurementError(f"{metric} must be a number, got {shown} ({type(value).__name__})") from None
 
     def _look_ahead(self, count: int) -> None:
         blocks = [track.ahead(count) for track in self._ticking]
         for track, block in zip(self._ticking, blocks, strict=True):
             if not block:
                 track.at({**self.counts, self.clock: count}, self.clock)
+        for track, block in zip(self._ticking, blocks, strict=True):
             track.values = block
         self._first, self._length = count, min((len(block) for block in blocks), default=MAX_COUNT)
 
-    def _move(self, changes: Mapping[str, int]) -> None:
-        later = {**self.counts, **changes}
-        fresh = {track.name: track.at(later, self.clock) for track in self._others if track.clock is None}
-        self._write(fresh)
+    def _commit(self, counts: dict[str, int], states: Mapping[str, list[State]] | None = None) -> None:
+        """Move to new counts and states: compute, check, write, then move."""
+        schedules = {name: self.tracks[name].under(new) for name, new in (states or {}).items()}
+        fresh = {name: track.at(counts, self.clock, schedules.get(name)) for name, track in self.tracks.items()}
+        if self.started:
+            self._write(fresh)
+        for name, new in (states or {}).items():
+            self.tracks[name].states, self.tracks[name].schedule = new, schedules[name]
+        if schedules or counts[self.clock] != self.counts[self.clock] + 1:
+            self._length = 0
+        self.counts.update(counts)
 
-    def _write(self, fresh: Mapping[str, float]) -> None:
-        if not self.started:
-            return
-        for name, value in fresh.items():
-            track = self.tracks[name]
-            if value != track.asked:
+    def _write(self, fresh: Mapping[str, float], *, anew: bool = False) -> None:
+        for track in sorted(self.tracks.values(), key=lambda track: not track.outside):
+            value = fresh[track.name]
+            if anew or value != track.asked:
                 track.write(value)
                 track.asked = value
 
-    def _unit(self, unit: str) -> str:
-        if unit not in tuple(Unit):
-            raise BindingError(
-                f"no unit of the name {unit!r}.{did_you_mean(unit, tuple(Unit))} Units: {', '.join(Unit)}"
-            )
-        return unit
 
-    def _amount(self, unit: str, amount: object) -> int:
-        try:
-            return as_count(amount)
-        except ValueError as error:
-            raise BindingError(
-                f"{unit} {error}. Clocks go forward by whole counts; to go back on purpose use rewind"
-            ) from None
+def _unit(name: str) -> str:
+    if name not in tuple(Unit):
+        raise BindingError(f"no unit of the name {name!r}.{did_you_mean(name, tuple(Unit))} Units: {', '.join(Unit)}")
+    return str(name)
 
 
-def _shown(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{unit} {count:_}" for unit, count in counts.items())
+def _count(unit: str, count: object) -> int:
+    try:
+        return as_count(count)
+    except ValueError as error:
+        raise BindingError(
+            f"{unit} {error}. Clocks go forward by whole counts; to go back on purpose use rewind"
+        ) from None

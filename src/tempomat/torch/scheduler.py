@@ -18,8 +18,8 @@ from tempomat.runtime import Engine, Event, OnChange, load_state, save_state
 from tempomat.torch.targets import GroupTarget, bind
 
 Target = Callable[[float], None]
-_WRITERS: weakref.WeakKeyDictionary[Optimizer, dict[str, weakref.ref[Any]]] = weakref.WeakKeyDictionary()
-"""Who writes which key of an optimizer, so that a second writer is refused."""
+_LIVE: weakref.WeakKeyDictionary[Optimizer, list[weakref.ref[Any]]] = weakref.WeakKeyDictionary()
+"""The schedulers of each optimizer, so that a second writer of one key is refused."""
 
 _WRONG_ORDER = (
     "`scheduler.step()` was called before `optimizer.step()`. Call `optimizer.step()` first: "
@@ -100,14 +100,13 @@ class Scheduler(LRScheduler):
         self.record_offset: int | None = None
         self.skipped = 0
         self._step_count = 0
-        self._warned = False
+        self._warned: set[str] = set()
         self._updates = [0] * len(self.optimizers)
         self._none = list(self._updates)
-        self._seen: dict[str, tuple[list[dict[str, Any]], int]] = {}
+        self._seen: dict[str, tuple[list[dict[str, Any]], int, int, int]] = {}
         self._bound: dict[str, GroupTarget] = {}
         self.base_lrs = [_plain(group["lr"]) for group in self.optimizer.param_groups if "lr" in group]
-        self._bind()
-        self._claim()
+        self._take(self._find())
         self._hook()
 
     # what the loop calls
@@ -122,19 +121,23 @@ class Scheduler(LRScheduler):
             MeasurementError: a measurement is given and no controller listens, or several listen to different ones.
             BindingError: the next value is out of its target's range; nothing has been changed then.
         """
+        if epoch is not None:
+            raise BindingError(
+                "step takes no epoch. Clocks go forward by advance(...), and back on purpose by rewind(...)"
+            )
         engine, updates = self._engine, self._updates
         if self._counting_updates:
             applied = updates[0] if len(updates) == 1 else max(updates)
             if applied != 1 and not self._may_advance(applied):
                 return
-            updates[:] = self._none
         if metrics is None:
             engine.tick()
         else:
-            self._step_with(metrics)
-        if not engine.started:
-            engine.start()
+            engine.observe({self._only_metric(metrics): metrics}, tick=True)
+        updates[:] = self._none  # only now: what was refused can be tried again
         self._step_count += 1
+        if not engine.started:
+            self._attach()
 
     def observe(self, **measurements: Any) -> list[Event]:
         """Show measurements to the controllers that listen to them, by name; returns the decisions taken, which apply
@@ -201,7 +204,7 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: format, plan and fingerprint, counts, controller states, record offset, checksum."""
-        return save_state(self._engine, self.record_offset)
+        return save_state(self._engine, pending=max(self._updates), record_offset=self.record_offset)
 
     def load_state_dict(self, state_dict: dict[str, Any], on_change: OnChange = "refuse") -> None:
         """Go on from a saved state, in any order with the optimizer's own: every value is derived and written anew.
@@ -213,18 +216,24 @@ class Scheduler(LRScheduler):
         Raises:
             StateError: the state is damaged or incomplete, or the plan has changed and `on_change` is `refuse`.
         """
-        loaded = load_state(self._engine, state_dict, on_change)
+        self._go_on_from(load_state(self._engine, state_dict, on_change), state_dict, attach=True)
+
+    def _go_on_from(self, loaded: Engine, state: Mapping[str, Any], *, attach: bool) -> None:
         before = self._engine
         self._engine = loaded
         try:
-            self._attach()
+            self._take(self._find())
+            if attach:
+                self._attach()
         except BaseException:
             self._engine = before
-            self._bind()
+            self._take(self._find())
+            if before.started:
+                before.start()
             raise
-        self.record_offset = state_dict["record_offset"]
+        self.record_offset = state["record_offset"]
         self._step_count = loaded.counts[loaded.clock]
-        self._updates[:] = self._none
+        self._updates[:] = [state["pending"]] * len(self._updates)
 
     # what torch and its hosts look at
 
@@ -232,6 +241,14 @@ class Scheduler(LRScheduler):
     def last_epoch(self) -> int:
         """The count of the plan's clock, under PyTorch's name."""
         return self._engine.counts[self._engine.clock]
+
+    @last_epoch.setter
+    def last_epoch(self, count: int) -> None:
+        raise BindingError(
+            f"last_epoch cannot be set (to {count}). "
+            "Inside another scheduler's sequence put the sequence into the plan: "
+            "first.then(second, at=...); to go on from a count use load_state_dict, advance or rewind"
+        )
 
     def get_last_lr(self) -> list[float | torch.Tensor]:
         """The lr of each param group of the first optimizer; before the start, the one it will begin with."""
@@ -261,19 +278,24 @@ class Scheduler(LRScheduler):
             "foreign": self._foreign,
             "counting": "updates" if self._counting_updates else "calls",
         }
+        kept = {"skipped": self.skipped, "_warned": set(self._warned)}
         return {
             "optimizers": self.optimizers,
             "plan": self.plan,
             "options": options,
             "state": self.state_dict(),
+            "events": self.events,
             "started": self._engine.started,
+            "kept": kept,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         optimizers = state["optimizers"]
         Scheduler.__init__(self, optimizers.get("", optimizers), state["plan"], **state["options"])
-        if state["started"]:
-            self.load_state_dict(state["state"])
+        loaded = load_state(self._engine, state["state"])
+        loaded.events = list(state["events"])
+        self._go_on_from(loaded, state["state"], attach=state["started"])
+        self.__dict__.update(state["kept"])
 
     # inside
 
@@ -281,85 +303,80 @@ class Scheduler(LRScheduler):
         """Whether a call after no update, or after several, counts; each kind warns once."""
         steps = self._engine.clock == "optimizer_steps"
         if applied == 0:
-            if self._step_count == 0 and not self._warned:
-                self._warned = True
-                warnings.warn(_WRONG_ORDER, UserWarning, stacklevel=3)
+            if self._step_count == 0:
+                self._warn_once("order", _WRONG_ORDER)
             self.skipped += steps
             return not steps
         if steps and "steps_per_epoch" in self.plan.rates:
             raise BindingError(
-                f"the plan counts optimizer steps, and the optimizer has stepped {applied} times since the "
-                "last scheduler.step(). "
-                "Call it after each optimizer.step(), or give the plan clock='epochs' and call it once an epoch"
+                f"the plan counts optimizer steps, and the optimizer has stepped {applied} times since the last "
+                "scheduler.step(). Call it after each optimizer.step(), or give the plan clock='epochs' and call it "
+                "once an epoch"
             )
-        if steps and not self._warned:
-            self._warned = True
-            warnings.warn(
+        if steps:
+            self._warn_once(
+                "several",
                 f"the optimizer has stepped {applied} times since the last scheduler.step(), which counts as one. "
                 "If that is meant, say so: Plan(..., clock='epochs')",
-                UserWarning,
-                stacklevel=3,
             )
         return True
 
-    def _step_with(self, measurement: Any) -> None:
-        metrics = {rule.metric for track in self._engine.tracks.values() for rule in track.tree.controllers}
+    def _warn_once(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, UserWarning, stacklevel=4)
+
+    def _only_metric(self, measurement: Any) -> str:
+        """The one metric that the plan listens to."""
+        metrics = sorted({rule.metric for track in self._engine.tracks.values() for rule in track.tree.controllers})
         if len(metrics) != 1:
-            known = (
-                f"listens to {', '.join(sorted(metrics))}: use observe({sorted(metrics)[0]}=...)"
-                if metrics
-                else "has no controller"
+            listens = (
+                f"listens to {', '.join(metrics)}: use observe({metrics[0]}=...)" if metrics else "has no controller"
             )
-            raise MeasurementError(f"step({measurement!r}) gives one measurement, and the plan {known}")
-        self._engine.observe(dict.fromkeys(metrics, measurement), tick=True)
+            raise MeasurementError(f"step({measurement!r}) gives one measurement, and the plan {listens}")
+        return metrics[0]
 
     def _attach(self) -> None:
-        self._bind()
+        """Find every entry's place in the groups as they are now, and write every value anew."""
+        bound = self._find()
+        for target in bound.values():
+            target.own_tensors(group for one in self.optimizers.values() for group in one.param_groups)
+        self._take(bound)
         self._engine.start()
 
-    def _bind(self) -> None:
-        """Find every entry's place in the groups as they are now."""
-        names = self._engine.tracks
-        bound = bind(self.optimizers, names, self._given, self._later)
+    def _find(self) -> dict[str, GroupTarget]:
+        """The targets of the plan in the groups as they are now; nothing is changed."""
+        bound = bind(self.optimizers, self._engine.tracks, self._given, self._later)
         self._refuse_unruled_groups(bound)
-        if self._engine.started or self._bound:
-            for target in bound.values():
-                target.own_tensors(bound.values())
+        self._refuse_second_writer(bound)
+        return bound
+
+    def _take(self, bound: dict[str, GroupTarget]) -> None:
         self._bound = bound
-        self._seen = {label: (one.param_groups, len(one.param_groups)) for label, one in self.optimizers.items()}
-        for name, track in names.items():
-            given = self._given.get(name)
-            if name in bound:
-                track.write = bound[name].writer()
-            elif given is not None:
-                track.write = given
+        self._seen = {label: _marks(one) for label, one in self.optimizers.items()}
+        writes: dict[str, tuple[Target, bool]] = {name: (target.writer(), False) for name, target in bound.items()}
+        writes |= {name: (own, True) for name, own in self._given.items() if own is not None}
+        self._engine.aim({name: write for name, write in writes.items() if name in self._engine.tracks})
 
     def _refuse_unruled_groups(self, bound: Mapping[str, GroupTarget]) -> None:
         """A group that came later and that no entry reaches would silently keep its own values."""
         reached = {id(group) for target in bound.values() for group in target.groups}
-        for label, (_, before) in self._seen.items():
+        for label, (_, before, *_rest) in self._seen.items():
             for place, group in enumerate(self.optimizers[label].param_groups[before:], before):
                 if id(group) not in reached and self._bound:
-                    raise BindingError(
-                        f"param group {place} ({group.get('name', 'without a name')}) was added, and no entry "
-                        "of the plan reaches it"
-                    )
+                    name = group.get("name", "without a name")
+                    raise BindingError(f"param group {place} ({name}) was added, and no entry of the plan reaches it")
 
-    def _claim(self) -> None:
-        for label, optimizer in self.optimizers.items():
-            writers = _WRITERS.setdefault(optimizer, {})
-            for target in self._bound.values():
-                mine = any(group is one for group in target.groups for one in optimizer.param_groups)
-                key = f"{target.key}[{target.index}]" if target.index is not None else target.key
-                other = writers[key]() if mine and key in writers else None
-                if other is not None and other is not self:
-                    where = f" of the optimizer {label}" if label else ""
-                    raise BindingError(
-                        f"{target.name}: another Scheduler already writes {key}{where}. One writer per key: "
-                        "put both into one plan"
-                    )
-                if mine:
-                    writers[key] = weakref.ref(self)
+    def _refuse_second_writer(self, bound: Mapping[str, GroupTarget]) -> None:
+        for optimizer in self.optimizers.values():
+            others = [other for ref in _LIVE.get(optimizer, ()) if (other := ref()) is not None and other is not self]
+            for theirs in (target for other in others for target in other._bound.values()):
+                for mine in bound.values():
+                    if theirs.overlaps(mine):
+                        raise BindingError(
+                            f"{mine.name}: another Scheduler already writes {theirs.name} into the same param group. "
+                            "One writer per key: put both into one plan"
+                        )
 
     def _hook(self) -> None:
         me = weakref.ref(self)
@@ -381,6 +398,7 @@ class Scheduler(LRScheduler):
                 scheduler._attach()
 
         for optimizer in self.optimizers.values():
+            _LIVE.setdefault(optimizer, []).append(me)
             optimizer.register_step_pre_hook(before)
             optimizer.register_step_post_hook(after)
             optimizer.register_load_state_dict_post_hook(loaded)
@@ -388,11 +406,18 @@ class Scheduler(LRScheduler):
     def _stale(self) -> bool:
         if not self._engine.started:
             return True
-        for label, (groups, length) in self._seen.items():
-            now = self.optimizers[label].param_groups
-            if now is not groups or len(now) != length:
-                return True
-        return False
+        return any(not _same(self.optimizers[label], marks) for label, marks in self._seen.items())
+
+
+def _marks(optimizer: Optimizer) -> tuple[list[dict[str, Any]], int, int, int]:
+    """What tells that groups were added, removed or replaced, without looking at each."""
+    groups = optimizer.param_groups
+    return groups, len(groups), id(groups[0]), id(groups[-1])
+
+
+def _same(optimizer: Optimizer, marks: tuple[list[dict[str, Any]], int, int, int]) -> bool:
+    groups, now = marks[0], optimizer.param_groups
+    return now is groups and len(now) == marks[1] and id(now[0]) == marks[2] and id(now[-1]) == marks[3]
 
 
 def _found_inf(optimizer: Optimizer) -> bool:

@@ -67,15 +67,19 @@ class GroupTarget:
             torch.tensor(value, dtype=one.dtype).item() if isinstance(one, torch.Tensor) else value for one in slots
         ]
 
-    def own_tensors(self, others: Iterable[GroupTarget]) -> None:
-        """Give this target tensors of its own where another entry's groups share them: one tensor cannot hold two
-        values.
-        """
-        foreign = {id(other._slot(group)) for other in others if other is not self for group in other.groups}
+    def own_tensors(self, groups: Iterable[Group]) -> None:
+        """Give this target tensors of its own where other groups share them: one tensor cannot hold two values."""
+        mine = {id(group) for group in self.groups}
+        foreign = {id(self._slot(group)) for group in groups if id(group) not in mine and self.key in group}
         for group in self.groups:
             slot = self._slot(group)
             if isinstance(slot, torch.Tensor) and id(slot) in foreign:
                 group[self.key] = slot.clone() if self.index is None else self._replaced(group[self.key], slot.clone())
+
+    def overlaps(self, other: GroupTarget) -> bool:
+        """Whether both write the same key of one group."""
+        same = (self.key, self.index) == (other.key, other.index)
+        return same and any(group is one for group in self.groups for one in other.groups)
 
     def _slot(self, group: Group) -> Any:
         value = group[self.key]

@@ -185,11 +185,10 @@ class _Screen:
 
     def counts(self, group: Group) -> Iterator[str]:
         """The axis below a group: its rule with ticks, and their labels, of which the last always stands."""
-        ends = {self.column(count, group): count_label(count) for count in (group.first, group.last)}
-        ticks = {self.column(count, group): count_label(count) for count in group.ticks(max(self.plot // 12, 2))}
+        # The ends claim their places before the round counts between them.
+        labelled = [group.first, group.last, *group.ticks(max(self.plot // 12, 2))]
         rule, text = ["─"] * self.plot, [" "] * (self.gutter + 2 + self.plot)
-        # The ends claim their place before the round counts between them.
-        for column, label in {**ends, **ticks}.items():
+        for column, label in ((self.column(count, group), count_label(count)) for count in labelled):
             start = min(max(self.gutter + 2 + column - len(label) // 2, 0), len(text) - len(label))
             if column >= 0 and not "".join(text[max(start - 2, 0) : start + len(label) + 2]).strip():
                 text[start : start + len(label)] = label

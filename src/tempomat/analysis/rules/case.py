@@ -1,0 +1,127 @@
+"""What a rule looks at: a plan set against a run, with each entry's structure and values computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from typing import Any, final
+
+from tempomat.analysis.curve import Counts, Curve, Values
+from tempomat.analysis.extent import Extent
+from tempomat.analysis.structure import Place, breaks, change, end_of, is_leaf, places
+from tempomat.analysis.study import Entry, Study
+from tempomat.core import ScheduleError, Sequence
+from tempomat.core.ops import ScalarOps
+
+Traced = tuple[Curve, Counts, Values]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A plan and what is known of its run.
+
+    Args:
+        study: the plan against its length and rates.
+        advances: the units that the run counts.
+        advances_given: whether the caller said so, or it follows from the plan.
+        groups: the run's param groups and optimizers by name, or None where nobody said.
+        metrics: what the run measures, or None where nobody said.
+    """
+
+    study: Study
+    advances: frozenset[str]
+    advances_given: bool
+    groups: tuple[str, ...] | None
+    metrics: tuple[str, ...] | None
+    _known: dict[Any, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._known.update(places=cache(self._places), traced=cache(self._traced), lengths=cache(self.study.length))
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return self.study.entries
+
+    @property
+    def resolved(self) -> tuple[Entry, ...]:
+        """The entries whose every length is a count."""
+        return tuple(entry for entry in self.entries if entry.node is not None)
+
+    def length(self, clock: str) -> int | None:
+        """The run's length on a clock, or None."""
+        return self._known["lengths"](clock)
+
+    def places(self, entry: Entry) -> tuple[Place, ...]:
+        """Every node of a resolved entry."""
+        return self._known["places"](entry.name)
+
+    def all_places(self) -> Iterator[tuple[Entry, Place]]:
+        """Every node of every resolved entry."""
+        return ((entry, place) for entry in self.resolved for place in self.places(entry))
+
+    def traced(self, entry: Entry) -> Traced | None:
+        """An entry's curve with the counts that show it; None where no clock drives it alone."""
+        return self._known["traced"](entry.name)
+
+    def slack(self, clock: str) -> int:
+        """What two lengths may differ by and still be called equal: a count, or a thousandth of the run."""
+        return max(1, (self.length(clock) or 0) // 1_000)
+
+    def leaves_at_end(self, entry: Entry) -> Iterator[Place]:
+        """The shapes that are in force when the run ends, where that is known."""
+        return (place for place in self.places(entry) if is_leaf(place) and self._in_force_at_end(place))
+
+    def warmup(self, entry: Entry) -> tuple[str, str, Fraction] | None:
+        """Where an lr's rise from the start ends: its path, its clock and the count; None where it does not begin so."""
+        if entry.target.key != "lr" or entry.node is None:
+            return None
+        for place in self.places(entry):
+            if place.kind is Sequence and place.start == 0:
+                given = place.node.parameters()
+                if change(given["parts"][0], given["boundaries"][0]) > 0:
+                    return place.path_of("warmup", "boundaries[0]"), place.clock, place.count(given["boundaries"][0])
+        root = self.places(entry)[-1]
+        end = end_of(root.node) if is_leaf(root) and not root.spans and root.start == 0 else None
+        if end is None or change(root.node, end) <= 0:
+            return None
+        return root.path_of("warmup", "duration"), root.clock, root.count(end)
+
+    def value(self, place: Place, node: Any, own: Fraction | int, at: Fraction) -> float | None:
+        """The value of a node below `place` at its own count, while the clock of `place` is at `at`."""
+        count = int(own) if own == int(own) else float(own)
+        if not node.clocks - {""}:
+            return float(node._at(count, ScalarOps()))
+        if place.clock != self.study.clock:
+            return None
+        try:
+            ratios = self.study.ratios(self.study.clocks_of(node))
+        except ScheduleError:
+            return None
+        return float(node._at(count, ScalarOps({unit: int(at * ratio) for unit, ratio in ratios.items()})))
+
+    def _in_force_at_end(self, place: Place) -> bool:
+        for clock, begin, end in place.spans:
+            length = self.length(clock)
+            if length is None or begin >= length or (end is not None and end < length):
+                return False
+        return place.period is None
+
+    def _places(self, name: str) -> tuple[Place, ...]:
+        entry = next(entry for entry in self.entries if entry.name == name)
+        return () if entry.node is None else tuple(places(entry.node, entry.path, self.study.clock))
+
+    def _traced(self, name: str) -> Traced | None:
+        entry = next(entry for entry in self.entries if entry.name == name)
+        if entry.curve is None:
+            return None
+        try:
+            curve = Curve.of(entry.curve, self.study)
+        except ScheduleError:
+            return None
+        end = Extent(self.study).of(curve.clock)
+        found = [place for place in self.places(entry) if place.clock == curve.clock]
+        counts, values = curve.trace(end - 1, (at for place in found for at in breaks(place, end)))
+        return curve, counts, values
