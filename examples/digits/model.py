@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def load() -> Digits:
     train, rest = train_test_split(everything, train_size=TRAIN, random_state=0, stratify=labels)
     validation, test = train_test_split(rest, train_size=VALIDATION, random_state=0, stratify=labels[rest])
 
-    def pick(rows: np.ndarray) -> Images:
+    def pick(rows: Any) -> Images:
         images = torch.tensor(pixels[rows] / 16 - 0.5, dtype=torch.float32).view(-1, 1, 8, 8)
         return images, torch.tensor(labels[rows])
 

@@ -79,11 +79,12 @@ class Progress:
         self.first: tuple[float, int] | None = None
 
     def show(self, runs_left: int) -> None:
-        """Where things are, and how long the rest takes at the rate since the first epoch: loading PyTorch is not in it."""
+        """Where things are, and what is left at the rate since the first epoch: loading PyTorch is not in it."""
         now, done = time.monotonic(), self.epochs_done()
         if self.first is None and done:
             self.first = (now, done)
-        text = f"{self.runs - runs_left} of {self.runs} runs, epoch {done} of {self.epochs}, {_clock(now - self.started)} gone"
+        text = f"{self.runs - runs_left} of {self.runs} runs, epoch {done} of {self.epochs}"
+        text += f", {_clock(now - self.started)} gone"
         if self.first and done > self.first[1]:
             rate = (now - self.first[0]) / (done - self.first[1])
             text += f", about {_clock(rate * (self.epochs - done))} left"

@@ -70,7 +70,7 @@ class Comparison:
             return f"The constant lr wins by {-found.mean:.2f} points ({basis})."
         if len(self.seeds) == 1:
             basis = "one seed: an interval needs two"
-        return f"No difference could be seen: {found.mean:+.2f} points from constant lr to schedule ({basis})."
+        return f"No difference could be seen: the schedule came out at {found.mean:+.2f} points ({basis})."
 
     def data(self) -> dict[str, Any]:
         """Everything above in full precision."""

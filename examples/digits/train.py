@@ -11,14 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from parallel import train_all
-from picture import draw
-from report import Comparison
 from training import Run, test_accuracies
 
 import tempomat as tm
@@ -30,12 +27,14 @@ def main() -> int:
     """Train what is missing, report, and say where everything is."""
     options = read_options()
     try:
-        schedule, constant = (runs_of(path, options) for path in (options.plan, HERE / "constant.yaml"))
+        # Both of one length, whichever plan is compared.
+        total = f"{options.epochs} epochs" if options.epochs else tm.load_plan(options.plan).total
+        schedule, constant = (runs_of(path, total, options) for path in (options.plan, HERE / "constant.yaml"))
         # Pair by pair, so that a part of them can be compared too.
         runs = [run for pair in zip(schedule, constant, strict=True) for run in pair]
         if options.fresh:
             for run in runs:
-                shutil.rmtree(run.folder, ignore_errors=True)
+                run.forget()
         return train_and_report(runs, options)
     except tm.TempomatError as error:
         print(error, file=sys.stderr)
@@ -48,7 +47,8 @@ def train_and_report(runs: list[Run], options: argparse.Namespace) -> int:
         train_all(runs, options.processes)
     except KeyboardInterrupt:
         kept = sum(run.result is not None for run in runs)
-        print(f"\nStopped. {kept} of {len(runs)} runs are done and kept in {options.out}; the same command goes on from there.", file=sys.stderr)
+        where = f"{kept} of {len(runs)} runs are done and kept in {options.out}"
+        print(f"\nStopped. {where}; the same command goes on from there.", file=sys.stderr)
         return 130
     report(runs[::2], runs[1::2], options.out)
     return 0
@@ -56,12 +56,16 @@ def train_and_report(runs: list[Run], options: argparse.Namespace) -> int:
 
 def report(schedule: list[Run], constant: list[Run], out: Path) -> None:
     """Print the table and the verdict, draw the picture, and say where everything is."""
+    # Not above: every process that trains imports this file, and none of them draws.
+    from picture import draw
+    from report import Comparison
+
     seeds = tuple(run.seed for run in schedule)
     scores = Comparison(seeds, test_accuracies(schedule), test_accuracies(constant))
     text = f"{scores.table()}\n\n{scores.verdict()}\n"
     (out / "report.txt").write_text(text)
     (out / "report.json").write_text(json.dumps(scores.data(), indent=1) + "\n")
-    draw(schedule, constant, scores, out / "digits.png")
+    draw([run.folder for run in schedule], [run.folder for run in constant], scores, out / "digits.png")
     print(f"\n{text}\nWritten:")
     print(f"  {out / 'digits.png'}  schedules, losses, and the test seed by seed")
     print(f"  {out / 'report.txt'}  this table; report.json has it in full precision")
@@ -69,11 +73,10 @@ def report(schedule: list[Run], constant: list[Run], out: Path) -> None:
         print(f"  {runs[0].folder.parent}/seed-*  the plan, every step's record, and the result")
 
 
-def runs_of(path: Path, options: argparse.Namespace) -> list[Run]:
-    """One run per seed under the plan in a file, of the length that was asked for."""
+def runs_of(path: Path, total: tm.Duration | int | str | None, options: argparse.Namespace) -> list[Run]:
+    """One run per seed under the plan in a file, of this length."""
     plan = tm.load_plan(path)
-    if options.epochs:
-        plan = tm.Plan(plan.schedules, total=f"{options.epochs} epochs", clock=plan.clock, rates=plan.rates)
+    plan = tm.Plan(plan.schedules, total=total, clock=plan.clock, rates=plan.rates)
     return [Run(path.stem, plan, seed, options.out) for seed in options.seeds]
 
 
@@ -95,12 +98,12 @@ def read_options() -> argparse.Namespace:
 
 
 def _at_least(low: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if int(text) < low:
-            raise ValueError
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {low}, got {text!r}")
         return int(text)
 
-    return number
+    return read
 
 
 if __name__ == "__main__":

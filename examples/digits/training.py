@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,11 +57,14 @@ class Run:
             return None
         return found if found["made_with"] == self.made_with else None
 
+    def forget(self) -> None:
+        """Have it trained again."""
+        (self.folder / "result.json").unlink(missing_ok=True)
+
 
 def train(run: Run, tick: Callable[[], object]) -> None:
-    """Train from the seed to the plan's end, record every step, and write the result last; `tick` is called at each epoch's end."""
+    """Train to the plan's end, record every step, and write the result last; `tick` is called after each epoch."""
     started = time.perf_counter()
-    shutil.rmtree(run.folder, ignore_errors=True)  # what an interrupted run left
     digits = model.load()
     torch.manual_seed(run.seed)
     shuffling = torch.Generator().manual_seed(run.seed)
@@ -70,7 +72,8 @@ def train(run: Run, tick: Callable[[], object]) -> None:
     optimizer = torch.optim.AdamW(net.parameters())
     scheduler = Scheduler(optimizer, run.plan, steps_per_epoch=model.STEPS_PER_EPOCH)
 
-    with Recorder(run.folder, plan=run.plan, seed=run.seed) as recorder:
+    begun = (run.folder / "run.json").exists()  # and broken off: its record starts over
+    with Recorder(run.folder, run.plan, seed=run.seed, resume=0 if begun else None) as recorder:
         for _ in range(run.epochs):
             for pixels, labels in model.batches(digits.train, shuffling):
                 loss = functional.cross_entropy(net(pixels), labels)
@@ -85,9 +88,11 @@ def train(run: Run, tick: Callable[[], object]) -> None:
             if any(node.controllers for node in run.plan.schedules.values()):
                 scheduler.observe(val_loss=val_loss)
             tick()
+        test_loss, test_accuracy = model.evaluate(net, digits.test)
+        recorder.write(scheduler, test_loss=test_loss, test_accuracy=test_accuracy)
 
-    _, test_accuracy = model.evaluate(net, digits.test)
-    seen = {"val_accuracy": val_accuracy, "test_accuracy": test_accuracy, "seconds": time.perf_counter() - started}
+    seen = {"val_loss": val_loss, "val_accuracy": val_accuracy, "test_accuracy": test_accuracy}
+    seen["seconds"] = time.perf_counter() - started
     part = run.folder / "result.json.part"
     part.write_text(json.dumps({"made_with": run.made_with, **seen}, indent=1))
     part.replace(run.folder / "result.json")

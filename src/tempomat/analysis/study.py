@@ -120,18 +120,26 @@ def first_level(controller: Controller) -> float:
     return controller.level(controller.initial())
 
 
-def lengths(node: Node, unit: Unit, path: str = "") -> Iterator[tuple[str, int | Duration, Unit]]:
-    """Every length written in a tree: its path, and the unit of a bare count there."""
+def nodes(node: Node, unit: Unit, path: str = "") -> Iterator[tuple[str, Node, Unit]]:
+    """Every node of a tree as it is written: its path, itself, and the unit of its counts. Recipes are not expanded."""
+    yield path, node, unit
     below = node._unit_below(unit)
-    for name, kind in kinds_of(node.builder()).items():
-        counted = isinstance(kind.item if isinstance(kind, ListOf) else kind, (CountKind, IntervalsKind))
-        # a controller counts measurements, and `times` counts repetitions
-        counted = counted and not isinstance(node, Controller) and name != "times"
-        for where, value in _items(node.parameters()[name], join_path(path, name)):
-            if isinstance(value, Node):
-                yield from lengths(value, below, where)
-            elif isinstance(value, Duration) or (counted and type(value) is int):
-                yield where, value, unit
+    for name, value in node.parameters().items():
+        for where, child in _items(value, join_path(path, name)):
+            if isinstance(child, Node):
+                yield from nodes(child, below, where)
+
+
+def lengths(tree: Node, unit: Unit, path: str = "") -> Iterator[tuple[str, int | Duration, Unit]]:
+    """Every length written in a tree: its path, itself, and the unit of a bare count there."""
+    for where, node, counted in nodes(tree, unit, path):
+        for name, kind in kinds_of(node.builder()).items():
+            plain = isinstance(kind.item if isinstance(kind, ListOf) else kind, (CountKind, IntervalsKind))
+            # a controller counts measurements, and `times` counts repetitions
+            plain = plain and not isinstance(node, Controller) and name != "times"
+            for place, value in _items(node.parameters()[name], join_path(where, name)):
+                if isinstance(value, Duration) or (plain and type(value) is int):
+                    yield place, value, counted
 
 
 def _items(value: Any, path: str) -> Iterator[tuple[str, Any]]:

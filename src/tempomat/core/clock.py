@@ -14,7 +14,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import cast, final
 
-from tempomat.core.errors import ScheduleError, did_you_mean
+from tempomat.core.errors import ScheduleError, did_you_mean, shown
 from tempomat.core.numbers import MAX_LENGTH, as_count, parse_number
 
 
@@ -42,6 +42,7 @@ Terms = tuple[tuple[str, Fraction], ...]
 _SPELLINGS: dict[str, tuple[str, int]] = {
     **{unit.value: (unit.value, 1) for unit in Unit},
     **{unit.value.removesuffix("s"): (unit.value, 1) for unit in Unit},
+    "stages": ("stage", 1),
     **dict.fromkeys(("s", "sec", "secs"), ("seconds", 1)),
     **dict.fromkeys(("min", "mins", "minute", "minutes"), ("seconds", 60)),
     **dict.fromkeys(("h", "hour", "hours"), ("seconds", 3600)),
@@ -49,7 +50,10 @@ _SPELLINGS: dict[str, tuple[str, int]] = {
     SHARE: (SHARE, 1),
     PLAIN: (PLAIN, 1),
 }
-_TERM = re.compile(r"(?P<number>[\d._]+(?:[eE][+-]?\d+)?[kKMGBT]?)(?P<unit>\s*%|(?:[\s_]*[A-Za-z][A-Za-z_ ]*)?)")
+_LONGEST_TEXT = 200
+_TERM = re.compile(
+    r"(?P<number>[\d._]+(?:[eE][+-]?\d+)?[kKMGBT]?)(?P<unit>\s*%|(?:[\s_]*[A-Za-z][A-Za-z_ ]*)?)", re.ASCII
+)
 
 
 @final
@@ -94,6 +98,8 @@ class Duration:
 
 
 def _parse(text: str) -> Terms:
+    if len(text) > _LONGEST_TEXT:
+        raise ScheduleError(f"{shown(text)} is too long for a length")
     terms: Terms = ()
     for sign, part in re.findall(r"(^-?|\s[+-]\s)\s*(.*?)(?=\s[+-]\s|$)", text.strip()):
         match = _TERM.fullmatch(part.strip())

@@ -354,7 +354,8 @@ class On(Composite):
         return frozenset(name or str(self.unit) for name in self.schedule.clocks)
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        return self.schedule._at(ops.other(self.unit, t), ops)
+        # below, every part may be tied to clocks of its own, and nobody has a count of this one
+        return self.schedule._at(ops.other(self.unit, t) if "" in self.schedule.clocks else t, ops)
 
     def _unit_below(self, unit: Unit) -> Unit:
         return Unit(self.unit)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast, final
 
-from tempomat.core.errors import Fault, MeasurementError, StateError
+from tempomat.core.errors import Fault, MeasurementError, StateError, shown
 from tempomat.core.fields import CountKind, NonNegative, NumberKind, OptionalValue
 from tempomat.core.reactive import Condition, Reactive, as_level, check_levels
 from tempomat.core.schedule import Clocks, Node, Schedule
@@ -59,6 +59,21 @@ class Controller(Reactive):
             if not (counts or (numbers and not isinstance(value, bool)) or (value is None and first is None)):
                 raise StateError(f"a state of {type(self).__name__} cannot have {key} = {value!r}")
 
+    def _number(self, observation: object) -> float:
+        """A measurement as a plain float, so that a state stays plain data; it may be a NaN, but not a word."""
+        try:
+            if isinstance(observation, (str, bool)):
+                raise TypeError
+            return float(cast(Any, observation))
+        except (TypeError, ValueError, OverflowError):
+            raise MeasurementError(
+                f"{type(self).__name__}: {self.metric} must be a number, got {shown(observation)}"
+            ) from None
+
+    def accepts(self, state: State) -> bool:
+        """Whether a state of another controller of this kind may go on here."""
+        return True
+
     @property
     def relative(self) -> bool:
         """Whether the level is a factor rather than a value of its own."""
@@ -76,6 +91,9 @@ class Controller(Reactive):
     def given(self, levels: Sequence[Node | float]) -> Schedule:
         check_levels(levels, 1)
         return as_level(levels[0])
+
+    def stand_in(self) -> Schedule:
+        return as_level(1.0)
 
     def listening(self, clock: str = "", start: int = 0) -> Iterator[tuple[Condition, ...]]:
         yield ()
@@ -144,6 +162,9 @@ class Plateau(Controller):
     def relative(self) -> bool:
         return self.init_value is None
 
+    def accepts(self, state: State) -> bool:
+        return self.level(state) >= self.min_value
+
     def initial(self) -> State:
         first = 1.0 if self.init_value is None else self.init_value
         return {"level": first, "best": None, "bad": 0, "cooldown": 0, "skipped": 0}
@@ -152,10 +173,8 @@ class Plateau(Controller):
         return float(state["level"] or 0.0)
 
     def update(self, state: State, observation: float, count: int) -> State:
-        try:
-            finite = math.isfinite(observation)
-        except TypeError:
-            raise MeasurementError(f"Plateau: {self.metric} must be a number, got {observation!r}") from None
+        observation = self._number(observation)
+        finite = math.isfinite(observation)
         if not finite and self.on_nan == "error":
             raise MeasurementError(
                 f"Plateau: {self.metric} must be a finite number, got {observation} at count {count}. "

@@ -7,6 +7,7 @@ TempomatError
 ├── StateError (ValueError)         a saved state is damaged, incomplete, or belongs to another plan
 ├── MeasurementError (ValueError)   an observation is missing, not a number, or for nobody
 ├── RecordError (OSError)           a run folder cannot be written or read as it is
+├── FigureError (ValueError)        a picture cannot be drawn of what it was given (in `analysis.picture`)
 └── MissingExtra (ImportError)      an optional package is not installed; the message has the command
 """
 
@@ -82,7 +83,16 @@ def list_faults(title: str, faults: Sequence[Fault]) -> str:
     return "\n".join([f"{title}: {len(faults)} faults", *(f"  {fault}" for fault in faults)])
 
 
+def shown(value: object, most: int = 60) -> str:
+    """A value as a message may show it: its repr, cut short, whatever it is."""
+    try:
+        text = repr(value if not isinstance(value, str) or len(value) <= most else value[:most])
+    except Exception:  # a repr of somebody else's, or an int beyond what Python prints
+        return f"a {type(value).__name__}"
+    return text if len(text) <= most + 2 else f"{text[:most]}..."
+
+
 def did_you_mean(got: str, valid: Iterable[str]) -> str:
     """` Did you mean x?` where a valid name is near, else an empty string."""
-    near = difflib.get_close_matches(got, list(valid), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(got[:80], list(valid), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""

@@ -16,7 +16,7 @@ from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, cast, final, get_args, get_origin, get_type_hints
 
 from tempomat.core.clock import PLAIN, Duration, Unit
-from tempomat.core.errors import Fault, ScheduleError, did_you_mean
+from tempomat.core.errors import Fault, ScheduleError, did_you_mean, shown
 from tempomat.core.numbers import MAX_LENGTH, as_count, as_float
 
 MAX_PARTS = 4096
@@ -187,7 +187,7 @@ class Choice(Kind):
     def read(self, value: object) -> str:
         if not isinstance(value, str) or value not in self.words:
             near = did_you_mean(value, self.words) if isinstance(value, str) else ""
-            raise ValueError(f"must be one of {', '.join(self.words)}, got {value!r}.{near}")
+            raise ValueError(f"must be one of {', '.join(self.words)}, got {shown(value)}.{near}")
         return str(value)
 
     def schema(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Flag(Kind):
 
     def read(self, value: object) -> bool:
         if not isinstance(value, bool):
-            raise ValueError(f"must be true or false, got {value!r}")
+            raise ValueError(f"must be true or false, got {shown(value)}")
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class Word(Kind):
 
     def read(self, value: object) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"must be a name, got {value!r}")
+            raise ValueError(f"must be a name, got {shown(value)}")
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -310,7 +310,13 @@ def _kind(hint: Any) -> Kind:
     if get_origin(hint) is tuple:
         return ListOf(_kind(get_args(hint)[0]))
     if isinstance(hint, type):
-        simple: dict[type, Kind] = {bool: Flag(), str: Word(), Unit: Choice(tuple(Unit))}
+        simple: dict[type, Kind] = {
+            bool: Flag(),
+            str: Word(),
+            int: CountKind(),
+            float: NumberKind(),
+            Unit: Choice(tuple(Unit)),
+        }
         if hint in simple:
             return simple[hint]
         if issubclass(hint, Node):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast, final
 
 from tempomat.core.clock import Duration, Horizon, Unit
-from tempomat.core.errors import Fault, ScheduleError, did_you_mean, list_faults
+from tempomat.core.errors import Fault, ScheduleError, did_you_mean, list_faults, shown
 from tempomat.core.fields import MAX_PARTS, CountKind, Kind, NumberKind
 from tempomat.core.ops import Ops
 from tempomat.core.schedule import Node, Schedule
@@ -51,7 +51,7 @@ class IntervalsKind(Kind):
             if not isinstance(one, Mapping) and not _is_items(one):
                 yield Fault(
                     f"[{place}]",
-                    f"must be an interval such as {{start: 0, end: 1000000, lr: 1.0e-4}}, got {one!r}",
+                    f"must be an interval such as {{start: 0, end: 1000000, lr: 1.0e-4}}, got {shown(one)}",
                 )
                 continue
             known = {**_ENDS, **{key: kind for keys in _VALUES.values() for key, kind in keys.items()}}

@@ -8,6 +8,8 @@ from fractions import Fraction
 from numbers import Real
 from typing import SupportsIndex, cast
 
+from tempomat.core.errors import shown
+
 MAX_COUNT = 2**62
 """The largest count a clock may reach."""
 
@@ -16,7 +18,8 @@ MAX_LENGTH = 2**53
 
 _SUFFIX = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 _NUMBER = re.compile(
-    r"(?P<sign>[+-]?)(?P<whole>\d+(?:_\d+)*)?(?:\.(?P<part>\d*))?(?:[eE](?P<exp>[+-]?\d{1,3}))?(?P<suffix>[kKMGBT]?)"
+    r"(?P<sign>[+-]?)(?P<whole>\d+(?:_\d+)*)?(?:\.(?P<part>\d*))?(?:[eE](?P<exp>[+-]?\d{1,3}))?(?P<suffix>[kKMGBT]?)",
+    re.ASCII,
 )
 _LONGEST_TEXT = 64
 
@@ -32,7 +35,7 @@ def parse_number(text: str) -> Fraction:
     """
     match = _NUMBER.fullmatch(text.strip()) if len(text) <= _LONGEST_TEXT else None
     if match is None or not (match["whole"] or match["part"]):
-        raise ValueError(f"{text!r} is not a number")
+        raise ValueError(f"{shown(text)} is not a number")
     whole, part = (match["whole"] or "0").replace("_", ""), match["part"] or ""
     if len(whole) > 1 and whole.startswith("0"):
         raise ValueError(
@@ -53,14 +56,14 @@ def as_float(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         index = _index(value)
         if index is None:
-            raise ValueError(f"must be a number, got {_shown(value)}")
+            raise ValueError(f"must be a number, got {shown(value)} ({type(value).__name__})")
         value = index
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"must be finite, got {value}")
+        raise ValueError(f"must be finite, got {shown(value)}")
     return number
 
 
@@ -72,9 +75,9 @@ def as_count(value: object, largest: int = MAX_COUNT) -> int:
     """
     count = _index(value)
     if count is None:
-        raise ValueError(f"must be an integer count, got {_shown(value)}")
+        raise ValueError(f"must be an integer count, got {shown(value)} ({type(value).__name__})")
     if not 0 <= count <= largest:
-        raise ValueError(f"must be between 0 and 2^{largest.bit_length() - 1}, got {count}")
+        raise ValueError(f"must be between 0 and 2^{largest.bit_length() - 1}, got {shown(count)}")
     return count
 
 
@@ -86,8 +89,3 @@ def _index(value: object) -> int | None:
         return cast(SupportsIndex, value).__index__()
     except (AttributeError, TypeError, ValueError):
         return None
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"

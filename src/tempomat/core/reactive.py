@@ -33,6 +33,10 @@ class Reactive(Node):
         """
 
     @abstractmethod
+    def stand_in(self) -> Schedule:
+        """A schedule of the same make with constants for the controllers, to check and ask but not to evaluate."""
+
+    @abstractmethod
     def listening(self, clock: str = "", start: int = 0) -> Iterator[tuple[Condition, ...]]:
         """For each controller the conditions under which its part of the tree is in force, and so hears."""
 
@@ -56,7 +60,7 @@ class ReactiveTree(Reactive):
 
     def __post_init__(self) -> None:
         # the same composition over constants checks what lies between the parameters
-        self.kind.assemble(self.parameters(), _stand_in, exact=False)
+        self.stand_in()
         values, _ = read_all(kinds_of(self.kind), self.parameters())
         object.__setattr__(self, "items", tuple(values.items()))
 
@@ -75,7 +79,10 @@ class ReactiveTree(Reactive):
 
     @property
     def clocks(self) -> Clocks:
-        return self.kind.assemble(self.parameters(), _stand_in, exact=False).clocks
+        return self.stand_in().clocks
+
+    def stand_in(self) -> Schedule:
+        return self.kind.assemble(self.parameters(), _stand_in, exact=False)
 
     def given(self, levels: Sequence[Node | float]) -> Schedule:
         check_levels(levels, len(self.controllers))
@@ -117,7 +124,7 @@ def as_level(level: Node | float) -> Schedule:
 
 
 def _stand_in(node: Node) -> Schedule:
-    return node.given([1.0] * len(node.controllers)) if isinstance(node, Reactive) else _schedule(node)
+    return node.stand_in() if isinstance(node, Reactive) else _schedule(node)
 
 
 def reactive_or_none(kind: type[Composite], parameters: Mapping[str, Any]) -> ReactiveTree | None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from tempomat import core
 from tempomat.core import Constant, Controller, Duration, Fault, IntervalTable, Node, Schedule, ScheduleError
-from tempomat.core.errors import did_you_mean
+from tempomat.core.errors import did_you_mean, shown
 from tempomat.core.fields import Kind, ListOf, NodeKind, defaults_of, kinds_of
 from tempomat.core.intervals import RULES
 from tempomat.core.numbers import as_float
@@ -98,7 +98,9 @@ def build(data: object, path: str, faults: list[Fault], depth: int = 0) -> Node:
         try:
             return Constant(value=as_float(data))
         except ValueError:
-            faults.append(Fault(path, f"must be a number or a schedule such as {{type: cosine, ...}}, got {data!r}"))
+            faults.append(
+                Fault(path, f"must be a number or a schedule such as {{type: cosine, ...}}, got {shown(data)}")
+            )
             return stand_in
     if depth >= MAX_DEPTH:
         faults.append(Fault(path, f"is more than {MAX_DEPTH} levels deep"))
@@ -137,7 +139,7 @@ def _unknown_type(name: object, path: str, *, missing: bool) -> Fault:
         return Fault(path, f"has no `type`. Types: {', '.join(types)}")
     return Fault(
         f"{path}.type",
-        f"no schedule of the name {name!r}.{did_you_mean(str(name), types)} Types: {', '.join(types)}",
+        f"no schedule of the name {shown(name)}.{did_you_mean(str(name), types)} Types: {', '.join(types)}",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast, final
 
 from tempomat.core import Duration, Fault, Horizon, Node, PlanError, ScheduleError, Unit
 from tempomat.core.clock import check_rates
-from tempomat.core.errors import did_you_mean, join_path
+from tempomat.core.errors import did_you_mean, join_path, shown
 from tempomat.core.fields import CountKind
 from tempomat.plan.data import build, to_data
 from tempomat.plan.names import entry_name
@@ -204,5 +204,7 @@ def _checked(read: Any, value: Any, path: str, faults: list[Fault]) -> Any:
 
 def _unit(value: object) -> Unit:
     if value not in tuple(Unit):
-        raise ScheduleError(f"must be one of {', '.join(Unit)}, got {value!r}.{did_you_mean(str(value), tuple(Unit))}")
+        raise ScheduleError(
+            f"must be one of {', '.join(Unit)}, got {shown(value)}.{did_you_mean(str(value), tuple(Unit))}"
+        )
     return Unit(cast(str, value))

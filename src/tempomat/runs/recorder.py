@@ -239,7 +239,8 @@ class Recorder:
     def _begin(self, plan: Plan, events: Sequence[Event], counts: Mapping[str, int]) -> None:
         """Change the folder, now that everything is known to fit it."""
         self._run.check(plan)
-        self._refuse_going_back(events, counts)
+        if not any(one.get("event") in _GOES_BACK for one in events):
+            self._refuse_going_back(counts)
         after = self._counts.get(plan.clock, -1) if self._resumed else None
         for mirror in self._mirrors:
             with _errors_of(mirror):
@@ -261,10 +262,14 @@ class Recorder:
         # a scheduler that loads a state starts its events anew
         same = self._seen <= len(events) and (not self._seen or events[self._seen - 1] == self._latest)
         news = events[self._seen :] if same else events
-        self._refuse_going_back(news, counts)
+        back = any(one.get("event") in _GOES_BACK for one in news)
+        if rows and not back:
+            self._refuse_going_back(counts)
         lines = [self._line(one, counts) for one in news] + [encode_values(row) for row in rows]
         self._log.append(b"".join(lines))
-        self._seen, self._latest, self._counts = len(events), events[-1] if events else None, counts
+        self._seen, self._latest = len(events), events[-1] if events else None
+        if rows or back:
+            self._counts = counts
 
     def _line(self, event: Event, counts: Mapping[str, int]) -> bytes:
         try:
@@ -272,9 +277,7 @@ class Recorder:
         except (TypeError, ValueError, RecursionError) as error:
             raise RecordError(f"the event {event.get('event')!r} cannot be recorded: {error}") from None
 
-    def _refuse_going_back(self, news: Sequence[Event], counts: Mapping[str, int]) -> None:
-        if any(one.get("event") in _GOES_BACK for one in news):
-            return
+    def _refuse_going_back(self, counts: Mapping[str, int]) -> None:
         for unit, before in self._counts.items():
             if counts.get(unit, before) < before:
                 raise RecordError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from tempomat.core import Controller, Fault, PlanError, StateError, Unit
@@ -179,11 +179,22 @@ def _restore_controllers(
                 f"the state has {len(states)} controller states for {name}, the plan has {len(rules)} controllers"
             )
         same = strict or _rules(saved["schedules"].get(name)) == [_rule(one) for one in rules]
-        if same:
-            for rule, state in zip(rules, states, strict=True):
-                rule.check(state)
+        if same and _check_all(name, rules, states) and (strict or all(map(_accepts, rules, states))):
             track.states = [dict(state) for state in states]
             track.schedule = track.under(track.states)
+
+
+def _accepts(rule: Controller, state: State) -> bool:
+    return rule.accepts(state)
+
+
+def _check_all(name: str, rules: Sequence[Controller], states: Sequence[State]) -> bool:
+    for place, (rule, state) in enumerate(zip(rules, states, strict=True)):
+        try:
+            rule.check(state)
+        except StateError as error:
+            raise StateError(f"controllers.{name}[{place}]: {error} (format {FORMAT})") from None
+    return True
 
 
 def _rule(controller: Controller) -> tuple[Any, ...]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import secrets
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tempomat.core.errors import MissingExtra
+from tempomat.plan.atomic import write_atomically
 
 from .figure import Figure, FigureError
 from .labels import count_label, fitted, plain, tick_labels
@@ -76,7 +75,13 @@ def png(figure: Figure, path: str | os.PathLike[str], *, log: bool = False) -> N
         sheet.supxlabel(remarks, x=0.01, ha="left", fontsize=9, color=_FAINT, **_words())
     buffer = io.BytesIO()
     sheet.savefig(buffer, format="png")
-    _write(Path(path), buffer.getvalue())
+    try:
+        write_atomically(Path(path), buffer.getvalue())
+    except OSError as error:
+        reason = error.strerror or error
+        raise FigureError(
+            f"{os.fspath(path)}: cannot be written, {reason}. Choose a folder that exists and that you may write to."
+        ) from error
 
 
 def _words() -> dict[str, Any]:
@@ -209,32 +214,3 @@ def _headings(ax: Axes, panel: Panel, remark: str, *, pad: float) -> None:
             text.set_usetex(False)
     room = max(130 - 2 * len(panel.title), 40)
     ax.set_title(fitted(plain("; ".join(said)), room), loc="right", fontsize=9, color=_FAINT, pad=pad, **_words())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename, flush the folder: a reader sees the old file or the new."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise FigureError(
-            f"{path}: cannot be written, {reason}. Choose a folder that exists and that you may write to."
-        ) from error
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

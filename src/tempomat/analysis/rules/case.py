@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cached_property
 from typing import Any, final
 
 from tempomat.analysis.curve import Counts, Curve, Values
 from tempomat.analysis.extent import Extent
 from tempomat.analysis.structure import Place, breaks, change, end_of, is_leaf, places
 from tempomat.analysis.study import Entry, Study
-from tempomat.core import ScheduleError, Sequence
+from tempomat.core import ScheduleError, Sequence, Unit
 from tempomat.core.ops import ScalarOps
+from tempomat.core.recipes import FromRecipe
 
 Traced = tuple[Curve, Counts, Values]
 
@@ -36,10 +37,6 @@ class Case:
     advances_given: bool
     groups: tuple[str, ...] | None
     metrics: tuple[str, ...] | None
-    _known: dict[Any, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._known.update(places=cache(self._places), traced=cache(self._traced), lengths=cache(self.study.length))
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -52,11 +49,11 @@ class Case:
 
     def length(self, clock: str) -> int | None:
         """The run's length on a clock, or None."""
-        return self._known["lengths"](clock)
+        return self._lengths[clock]
 
     def places(self, entry: Entry) -> tuple[Place, ...]:
         """Every node of a resolved entry."""
-        return self._known["places"](entry.name)
+        return self._structures[entry.name]
 
     def all_places(self) -> Iterator[tuple[Entry, Place]]:
         """Every node of every resolved entry."""
@@ -64,7 +61,7 @@ class Case:
 
     def traced(self, entry: Entry) -> Traced | None:
         """An entry's curve with the counts that show it; None where no clock drives it alone."""
-        return self._known["traced"](entry.name)
+        return self._traces[entry.name]
 
     def slack(self, clock: str) -> int:
         """What two lengths may differ by and still be called equal: a count, or a thousandth of the run."""
@@ -83,11 +80,11 @@ class Case:
                 given = place.node.parameters()
                 if change(given["parts"][0], given["boundaries"][0]) > 0:
                     return place.path_of("warmup", "boundaries[0]"), place.clock, place.count(given["boundaries"][0])
-        root = self.places(entry)[-1]
-        end = end_of(root.node) if is_leaf(root) and not root.spans and root.start == 0 else None
-        if end is None or change(root.node, end) <= 0:
+        shapes = [place for place in self.places(entry) if not isinstance(place.node, FromRecipe)]
+        end = end_of(shapes[0].node) if len(shapes) == 1 else None
+        if end is None or change(shapes[0].node, end) <= 0:
             return None
-        return root.path_of("warmup", "duration"), root.clock, root.count(end)
+        return shapes[0].path_of("warmup", "duration"), shapes[0].clock, shapes[0].count(end)
 
     def value(self, place: Place, node: Any, own: Fraction | int, at: Fraction) -> float | None:
         """The value of a node below `place` at its own count, while the clock of `place` is at `at`."""
@@ -109,19 +106,28 @@ class Case:
                 return False
         return place.period is None
 
-    def _places(self, name: str) -> tuple[Place, ...]:
-        entry = next(entry for entry in self.entries if entry.name == name)
-        return () if entry.node is None else tuple(places(entry.node, entry.path, self.study.clock))
+    @cached_property
+    def _lengths(self) -> dict[str, int | None]:
+        return {str(unit): self.study.length(unit) for unit in Unit}
 
-    def _traced(self, name: str) -> Traced | None:
-        entry = next(entry for entry in self.entries if entry.name == name)
+    @cached_property
+    def _structures(self) -> dict[str, tuple[Place, ...]]:
+        clock = self.study.clock
+        return {one.name: tuple(places(one.node, one.path, clock)) if one.node else () for one in self.entries}
+
+    @cached_property
+    def _traces(self) -> dict[str, Traced | None]:
+        extent = Extent(self.study)
+        return {entry.name: self._trace(entry, extent) for entry in self.entries}
+
+    def _trace(self, entry: Entry, extent: Extent) -> Traced | None:
         if entry.curve is None:
             return None
         try:
             curve = Curve.of(entry.curve, self.study)
         except ScheduleError:
             return None
-        end = Extent(self.study).of(curve.clock)
+        last = extent.of(curve.clock) - 1
         found = [place for place in self.places(entry) if place.clock == curve.clock]
-        counts, values = curve.trace(end - 1, (at for place in found for at in breaks(place, end)))
+        counts, values = curve.trace(last, (at for place in found for at in breaks(place, last)))
         return curve, counts, values

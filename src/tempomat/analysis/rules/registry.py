@@ -7,8 +7,8 @@ paragraphs: what it finds, why that bites, how to mend it. Its two plans differ 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, final
 
 from tempomat.core.errors import TempomatError, did_you_mean
@@ -104,6 +104,14 @@ def rule(
         return check
 
     return register
+
+
+def few(hits: Iterable[Hit], most: int = 3) -> Iterator[Hit]:
+    """The first hits of many alike; the last of them says how many more there are."""
+    found = list(hits)
+    for place, hit in enumerate(found[:most], 1):
+        more = len(found) - most if place == most else 0
+        yield replace(hit, message=f"{hit.message} ({more} more such)") if more > 0 else hit
 
 
 def chosen(select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> tuple[Rule, ...]:

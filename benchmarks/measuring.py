@@ -1,0 +1,145 @@
+"""Timing that other work on the machine tilts as little as possible.
+
+Contenders take turns, so that a slow minute hits all of them, and the fastest call of each counts: what disturbs a call
+only ever makes it slower. The clock is the processor time of this process, all its threads and the processes that it
+has started: nothing measured here sleeps, so on a machine at rest it is the time on the wall.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+if sys.platform != "win32":
+    import resource
+
+Role = Literal["ours", "floor", "peer", "extra"]
+Work = Callable[[], object]
+
+TURN = 0.04
+"""Seconds that a contender's turn lasts at least: a fast one is called more often than a slow one."""
+
+
+def processor_time() -> float:
+    """Seconds of work so far, waiting left out."""
+    if sys.platform == "win32":  # where nothing says what children have used
+        return time.perf_counter()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One cell of a table: `prepare` gives the work anew, outside of the time; the work does `steps` steps.
+
+    `steps` may be a share: a tenth of a curve counts as 0.1.
+    """
+
+    row: str
+    column: str
+    role: Role
+    steps: float
+    prepare: Callable[[], Work]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A target: `got` may be at most `limit`."""
+
+    text: str
+    got: float
+    limit: float
+    unit: str = "x"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target is reached."""
+        return self.got <= self.limit
+
+
+@dataclass
+class Table:
+    """Seconds per row and column; a missing cell was not measured, and the row's note says why."""
+
+    title: str
+    unit: str
+    base: str
+    columns: list[str]
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+    def ratio(self, row: str, column: str, base: str | None = None) -> float:
+        """How many times as long `row` takes as the base."""
+        return self.rows[row][column] / self.rows[base or self.base][column]
+
+    def peers(self, column: str) -> dict[str, float]:
+        """What was measured of peers, by name."""
+        return {row: cells[column] for row, cells in self.rows.items() if self.roles[row] == "peer" and column in cells}
+
+    def check_ahead_of_peers(self, ours: str) -> None:
+        """The target that no peer is as fast, at any column."""
+        for column in self.columns:
+            peers = self.peers(column)
+            if peers:
+                fastest = min(peers, key=lambda row: peers[row])
+                what = f"{ours}, {column}: ahead of the fastest peer, {fastest}"
+                self.checks.append(Check(what, self.ratio(ours, column, fastest), 1.0))
+
+
+@dataclass
+class Session:
+    """One call of the benchmarks: how long to measure, and where it has got to."""
+
+    planned: float
+    quick: bool = False
+    started: float = field(default_factory=time.perf_counter)
+    spent: float = 0.0
+
+    def fill(self, table: Table, contenders: Sequence[Contender], seconds: float) -> None:
+        """Measure into a table: at least three rounds of turns, and as many as fit into `seconds`; one if quick."""
+        best: dict[tuple[str, str], float] = {}
+        label = f"{table.title}, {contenders[0].column}"
+        begin, rounds, gone = time.perf_counter(), 0, 0.0
+        while rounds < (1 if self.quick else 3) or (not self.quick and gone < seconds):
+            self._say(label, min(gone, seconds))
+            gc.collect()
+            gc.freeze()  # or the next collection would go through all the libraries again
+            # Each round begins elsewhere, so that nobody always runs after the same neighbour.
+            first = rounds % len(contenders)
+            for one in [*contenders[first:], *contenders[:first]]:
+                best[one.row, one.column] = min(_turn(one, self.quick), best.get((one.row, one.column), float("inf")))
+            rounds, gone = rounds + 1, time.perf_counter() - begin
+        self.spent += seconds
+        for one in contenders:
+            table.rows.setdefault(one.row, {})[one.column] = best[one.row, one.column]
+            table.roles[one.row] = one.role
+
+    def _say(self, label: str, here: float) -> None:
+        gone = time.perf_counter() - self.started
+        left = "" if self.quick else f", about {max(self.planned - self.spent - here, 0.0):3.0f} s left"
+        line = f"{gone:4.0f} s{left}: {label}"
+        if sys.stderr.isatty():
+            print(f"\r{line:<110}", end="", file=sys.stderr)
+        elif here == 0.0:
+            print(line, file=sys.stderr)
+
+
+def _turn(contender: Contender, quick: bool) -> float:
+    """The fastest call of one turn, in seconds per step."""
+    best, gone = float("inf"), 0.0
+    while True:
+        work = contender.prepare()
+        gc.disable()
+        begin = processor_time()
+        work()
+        took = processor_time() - begin
+        gc.enable()
+        best, gone = min(best, took), gone + took
+        if quick or gone >= TURN:
+            return best / contender.steps

@@ -1,0 +1,22 @@
+"""The linter's rules. Importing this registers them all."""
+
+from tempomat.analysis.rules import files, horizon, lengths, names, optimizer, units, values
+from tempomat.analysis.rules.case import Case
+from tempomat.analysis.rules.registry import RULES, Finding, LintError, Rule, Severity, chosen
+
+__all__ = [
+    "RULES",
+    "Case",
+    "Finding",
+    "LintError",
+    "Rule",
+    "Severity",
+    "chosen",
+    "files",
+    "horizon",
+    "lengths",
+    "names",
+    "optimizer",
+    "units",
+    "values",
+]

@@ -1,0 +1,359 @@
+"""Controllers: a plateau as a pure rule, and the compositions of measurements with schedules that nobody else has."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import tempomat as tm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import bits, plateaus
+
+WARMUP = tm.Linear(init_value=0.0, end_value=0.8, duration=10)
+COSINE = tm.Cosine(init_value=1.0, end_value=0.0, duration=100)
+
+
+def run(rule, measurements):
+    """The states after each measurement, the first one before any."""
+    states = [rule.initial()]
+    for count, measurement in enumerate(measurements):
+        states.append(rule.update(states[-1], measurement, count))
+    return states
+
+
+def levels(rule, measurements):
+    return [rule.level(state) for state in run(rule, measurements)]
+
+
+def test_it_drops_after_more_than_patience_bad_measurements_in_a_row():
+    rule = tm.Plateau(factor=0.5, patience=2, init_value=1.0)
+    assert levels(rule, [1, 1, 1, 1, 1, 1, 1]) == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+    assert levels(rule, [1, 1, 1, 0.5, 1, 1, 1]) == [1, 1, 1, 1, 1, 1, 1, 0.5]
+
+
+def test_without_patience_every_bad_measurement_drops():
+    assert levels(tm.Plateau(factor=0.5, patience=0, init_value=1.0), [1, 1, 1]) == [1, 1, 0.5, 0.25]
+
+
+def test_while_cooling_down_bad_measurements_do_not_count():
+    rule = tm.Plateau(factor=0.5, patience=0, cooldown=2, init_value=1.0)
+    assert levels(rule, [1, 1, 1, 1, 1, 1, 1]) == [1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
+
+
+def test_a_better_measurement_while_cooling_down_is_remembered():
+    rule = tm.Plateau(factor=0.5, patience=0, cooldown=3, init_value=1.0)
+    assert run(rule, [1, 1, 0.5])[-1]["best"] == 0.5
+
+
+def test_it_never_falls_below_its_floor_nor_by_less_than_eps():
+    assert levels(tm.Plateau(factor=0.5, patience=0, min_value=0.4, init_value=1.0), [1, 1, 1, 1])[-2:] == [0.4, 0.4]
+    assert levels(tm.Plateau(factor=0.9, patience=0, eps=0.1, init_value=1.0), [1, 1, 1])[-1] == 1.0
+    assert levels(tm.Plateau(factor=0.9, patience=0, eps=0.09, init_value=1.0), [1, 1, 1])[-1] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("mode", "threshold_mode", "best", "just_no", "just_better"),
+    [
+        ("min", "rel", 10.0, 9.0, 8.99),
+        ("min", "abs", 10.0, 9.9, 9.89),
+        ("max", "rel", 10.0, 11.0, 11.01),
+        ("max", "abs", 10.0, 10.1, 10.11),
+        ("min", "rel", -10.0, -11.0, -11.01),
+        ("min", "abs", -10.0, -10.1, -10.11),
+        ("max", "rel", -10.0, -9.0, -8.99),
+        ("max", "abs", -10.0, -9.9, -9.89),
+        ("min", "rel", 0.0, 0.0, -1e-300),
+        ("max", "rel", 0.0, 0.0, 1e-300),
+    ],
+)
+def test_a_measurement_is_better_only_beyond_the_threshold_of_the_size_of_the_best(
+    mode, threshold_mode, best, just_no, just_better
+):
+    """The threshold is of |best|: for a negative best other libraries ask for a worse value."""
+    rule = tm.Plateau(mode=mode, threshold=0.1, threshold_mode=threshold_mode)
+    assert run(rule, [best, just_no])[-1]["bad"] == 1
+    assert run(rule, [best, just_better])[-1]["bad"] == 0
+
+
+BAD = [math.nan, math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_no_finite_number_is_an_error_unless_told_otherwise(bad):
+    rule = tm.Plateau(metric="loss")
+    with pytest.raises(tm.MeasurementError, match=r"Plateau: loss must be a finite number, got .* at count 7. .*on_nan"):
+        rule.update(rule.initial(), bad, 7)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_skipped_changes_nothing_but_its_number(bad):
+    rule = tm.Plateau(on_nan="skip", patience=0, init_value=1.0)
+    before = run(rule, [1.0])[-1]
+    assert rule.update(before, bad, 1) == {**before, "skipped": 1}
+    assert run(rule, [1.0, bad, bad])[-1]["skipped"] == 2
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("bad", BAD)
+def test_what_counts_as_bad_never_becomes_the_best(mode, bad):
+    """One -inf would lock a best for ever."""
+    rule = tm.Plateau(on_nan="bad", mode=mode, patience=1, factor=0.5, init_value=1.0)
+    states = run(rule, [bad, 1.0, bad, bad])
+    assert [state["best"] for state in states] == [None, None, 1.0, 1.0, 1.0]
+    assert [rule.level(state) for state in states] == [1.0, 1.0, 1.0, 1.0, 0.5]
+    better = 0.5 if mode == "min" else 2.0
+    assert rule.update(states[-1], better, 9)["best"] == better
+
+
+@pytest.mark.parametrize("measurement", ["0.5", None, [0.5], object()])
+def test_what_is_no_number_at_all_is_refused_by_name(measurement):
+    rule = tm.Plateau(metric="loss")
+    with pytest.raises(tm.MeasurementError, match="Plateau: loss must be a"):
+        rule.update(rule.initial(), measurement, 3)
+
+
+@pytest.mark.parametrize("kind", [int, float, np.float32, np.float64, np.int64])
+def test_a_state_is_plain_data_whatever_the_measurements_were(kind):
+    rule = tm.Plateau(patience=0, init_value=1.0)
+    state = run(rule, [kind(2), kind(1), kind(3)])[-1]
+    assert {type(value) for value in state.values()} <= {int, float, type(None)}
+    assert json.loads(json.dumps(state)) == state
+
+
+@settings(max_examples=60)
+@given(rule=plateaus(), measurements=st.lists(st.floats(-10, 10), max_size=20))
+def test_a_rule_is_pure_and_never_changes_a_state(rule, measurements):
+    states = [rule.initial()]
+    for count, measurement in enumerate(measurements):
+        before = dict(states[-1])
+        states.append(rule.update(states[-1], measurement, count))
+        assert dict(states[-2]) == before
+        assert rule.update(states[-2], measurement, count) == states[-1]
+    assert rule.initial() == states[0]
+
+
+@settings(max_examples=60)
+@given(rule=plateaus(), measurements=st.lists(st.floats(-10, 10), min_size=1, max_size=20), cut=st.integers(0, 20))
+def test_a_rule_goes_on_from_a_saved_state_as_if_it_had_never_stopped(rule, measurements, cut):
+    saved = json.loads(json.dumps(run(rule, measurements[:cut])[-1]))
+    for count, measurement in enumerate(measurements[cut:], cut):
+        saved = rule.update(saved, measurement, count)
+    assert saved == run(rule, measurements)[-1]
+
+
+@settings(max_examples=60)
+@given(rule=plateaus(), measurements=st.lists(st.floats(-10, 10), max_size=30))
+def test_levels_only_fall_and_stay_at_or_above_the_floor(rule, measurements):
+    found = levels(rule, measurements)
+    assert found == sorted(found, reverse=True)
+    assert found[0] == (1.0 if rule.init_value is None else rule.init_value)
+    assert min(found) >= min(rule.min_value, found[0])
+
+
+def test_the_level_is_the_value_with_an_init_value_and_a_factor_without():
+    assert not tm.Plateau(init_value=0.1).relative
+    assert tm.Plateau().relative
+    assert levels(tm.Plateau(init_value=0.1), [])[0] == 0.1
+    assert levels(tm.Plateau(), [])[0] == 1.0
+
+
+def test_a_level_of_zero_is_a_level():
+    rule = tm.Plateau(factor=0.0, patience=0, init_value=1.0)
+    assert levels(rule, [1, 1, 1]) == [1.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"factor": 1.0}, "Plateau: `factor` must be below 1, got 1"),
+        ({"factor": -0.1}, "`factor` must be at least 0"),
+        ({"patience": -1}, "`patience` must be between 0"),
+        ({"patience": 1.5}, "`patience` must be an integer count"),
+        ({"cooldown": True}, "`cooldown` must be an integer count"),
+        ({"threshold": -1}, "`threshold` must be at least 0"),
+        ({"threshold_mode": "relative"}, "`threshold_mode` must be one of rel, abs, got 'relative'"),
+        ({"mode": "minimum"}, "`mode` must be one of min, max, got 'minimum'"),
+        ({"mode": "mni"}, "Did you mean min?"),
+        ({"min_value": -1}, "`min_value` must be at least 0"),
+        ({"eps": math.nan}, "`eps` must be finite"),
+        ({"metric": " "}, "`metric` must be a name"),
+        ({"metric": 3}, "`metric` must be a name, got 3"),
+        ({"on_nan": "ignore"}, "`on_nan` must be one of error, skip, bad"),
+        ({"init_value": 0.1, "min_value": 0.2}, r"`init_value` must not be below `min_value` \(0.2\), got 0.1"),
+        ({"factor": 2, "patience": -1, "mode": 3}, "Plateau: 3 faults"),
+    ],
+)
+def test_what_cannot_be_is_refused(given, match):
+    with pytest.raises(tm.ScheduleError, match=match):
+        tm.Plateau(**given)
+
+
+def test_a_tree_with_a_controller_is_no_schedule_and_says_how_to_get_one():
+    tree = COSINE * tm.Plateau()
+    assert isinstance(tree, tm.Reactive)
+    assert not isinstance(tree, tm.Schedule)
+    assert repr(tree) == f"Product(parts=({COSINE!r}, {tm.Plateau()!r}))"
+    with pytest.raises(tm.ScheduleError, match=r"depends on measurements \(Plateau\).*tree.given\(\[1.0\]\)\(count\)"):
+        tree(5)
+    with pytest.raises(tm.ScheduleError, match=r"depends on measurements \(Plateau\)"):
+        tm.Plateau()(np.arange(3))
+
+
+def test_a_plateau_scales_a_schedule():
+    tree = COSINE * tm.Plateau()
+    assert bits(tree.given([0.25])(np.arange(120))) == bits(COSINE(np.arange(120)) * 0.25)
+    assert isinstance(tree.given([0.25]), tm.Schedule)
+
+
+def test_a_plateau_after_a_schedule_goes_on_from_the_value_reached():
+    tree = WARMUP.then(tm.Plateau(), at=10)
+    assert [tree.given([1.0])(count) for count in (0, 5, 10, 11, 2**62)] == [0.0, 0.4, 0.8, 0.8, 0.8]
+    assert [tree.given([0.5])(count) for count in (0, 5, 10, 2**62)] == [0.0, 0.4, 0.4, 0.4]
+    early = WARMUP.then(tm.Plateau(), at=4)
+    assert early.given([1.0])(100) == WARMUP(4)
+
+
+def test_a_plateau_with_a_value_of_its_own_starts_there_instead():
+    tree = WARMUP.then(tm.Plateau(init_value=0.3), at=10)
+    assert [tree.given([0.3])(count) for count in (5, 10)] == [0.4, 0.3]
+
+
+def test_a_plateau_in_the_middle_hands_over_to_what_follows():
+    tree = WARMUP.then(tm.Plateau(), at=10).then(COSINE, at=50)
+    assert [tree.given([0.5])(count) for count in (5, 49, 50, 100)] == [0.4, 0.4, 1.0, COSINE(50)]
+
+
+def test_one_plateau_after_another_goes_on_from_where_the_first_one_is():
+    tree = WARMUP.then(tm.Plateau(metric="a"), at=10).then(tm.Plateau(metric="b"), at=50)
+    assert [tree.given([0.5, 0.25])(count) for count in (10, 49, 50)] == [0.4, 0.4, 0.1]
+
+
+def test_controllers_are_counted_from_left_to_right_through_any_nesting():
+    a, b, c = (tm.Plateau(metric=name) for name in "abc")
+    tree = (COSINE * a).then((WARMUP + b).clip(max=2.0), at=20).minimum(c)
+    assert [one.metric for one in tree.controllers] == ["a", "b", "c"]
+    fixed = tree.given([0.5, 0.25, 3.0])
+    assert fixed(10) == COSINE(10) * 0.5
+    assert fixed(25) == WARMUP(5) + 0.25
+    assert tree.given([4.0, 0.25, 0.01])(10) == 0.01
+
+
+def test_a_controller_may_stand_in_every_composition_but_those_that_bend_time():
+    rule = tm.Plateau(init_value=1.0)
+    for tree in (rule + 1, rule * COSINE, rule.minimum(3), rule.maximum(0), rule.clip(max=3), rule.shift(5), tm.on("epochs", rule), rule.then(2, at=3)):
+        assert tree.controllers == (rule,)
+        assert tree.given([1.0]).controllers == ()
+        assert eval(repr(tree), dict(vars(tm))) == tree
+    with pytest.raises(tm.ScheduleError, match="Stretch: a controller cannot be stretched"):
+        (COSINE * rule).stretch(2)
+    with pytest.raises(tm.ScheduleError, match="Repeat: a controller cannot be repeated"):
+        (COSINE * rule).repeat(10)
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: tm.Plateau().then(COSINE, at=0), r"boundaries\[0\].* must be at least 1"),
+        (lambda: (COSINE * tm.Plateau()).clip(), "both left out"),
+        (lambda: tm.Sequence(parts=(COSINE, tm.Plateau()), boundaries=(1, 2)), "one less than the parts"),
+        (lambda: tm.Sum(parts=(tm.Plateau(),)), "`parts` must have 2 to 4096 entries"),
+        (lambda: tm.Sum(parts=tm.Plateau()), "`parts` must be a list"),
+    ],
+)
+def test_a_composition_with_a_controller_is_held_to_the_same_rules(build, match):
+    with pytest.raises(tm.ScheduleError, match=match):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("levels", "match"),
+    [
+        ([], "1 controllers need as many levels, got 0"),
+        ([1.0, 2.0], "1 controllers need as many levels, got 2"),
+        (5, "levels must be a list"),
+        (["high"], "level 'high' is not a number"),
+        ([math.nan], "level must be finite"),
+        ([tm.Plateau()], "a level must be a number or a schedule without controllers, got Plateau"),
+    ],
+)
+def test_levels_are_as_many_as_controllers_and_have_none_themselves(levels, match):
+    for tree in (COSINE * tm.Plateau(), tm.Plateau()):
+        with pytest.raises(tm.ScheduleError, match=match):
+            tree.given(levels)
+
+
+def test_a_whole_run_is_replayed_by_putting_its_decisions_in_the_controllers_place():
+    tree = COSINE * tm.Plateau()
+    decisions = tm.PiecewiseConstant(values=(1.0, 0.5, 0.25), boundaries=(30, 60))
+    replay = tree.given([decisions])
+    live = [tree.given([1.0 if count < 30 else 0.5 if count < 60 else 0.25])(count) for count in range(120)]
+    assert bits(replay(np.arange(120))) == bits(live)
+    assert eval(repr(replay), dict(vars(tm))) == replay
+
+
+def test_a_replay_after_a_warmup_multiplies_the_value_reached_at_the_boundary():
+    tree = WARMUP.then(tm.Plateau(), at=10)
+    replay = tree.given([tm.PiecewiseConstant(values=(1.0, 0.5), boundaries=(20,))])
+    assert [replay(count) for count in (5, 10, 29, 30)] == [0.4, 0.8, 0.8, 0.4]
+
+
+def heard(tree):
+    """For each controller the clocks and counts under which it hears measurements."""
+    return [set(conditions) for conditions in tree.listening()]
+
+
+def test_each_controller_listens_while_its_part_is_in_force():
+    a, b, c = (tm.Plateau(metric=name) for name in "abc")
+    assert heard(COSINE * a) == [set()]
+    tree = WARMUP.then(a, at=10).then(COSINE * b, at=50)
+    assert heard(tree) == [{("", 10, 50)}, {("", 50, None)}]
+    assert heard(tm.on("epochs", tree)) == [{("epochs", 10, 50)}, {("epochs", 50, None)}]
+    assert heard(c.shift(7)) == [{("", 7, None)}]
+    assert heard((c + WARMUP.then(a, at=10)).shift(5)) == [{("", 5, None)}, {("", 5, None), ("", 15, None)}]
+
+
+def test_a_controller_first_in_a_sequence_listens_from_the_start_until_it_ends():
+    assert heard(tm.Plateau(init_value=1.0).then(COSINE, at=10)) == [{("", 0, 10)}]
+
+
+def test_a_plateau_may_follow_a_schedule_whose_length_is_not_known_yet():
+    tree = tm.Linear(init_value=0, end_value=0.8, duration="5%").then(tm.Plateau(), at=50)
+    later = tm.Linear(init_value=0, end_value=0.8, duration="5%").then(tm.Plateau(), at="5%")
+    for one in (tree, later):
+        assert not one.resolved
+        assert eval(repr(one), dict(vars(tm))) == one
+        resolved = one.resolve(tm.Horizon(total=tm.Duration("1000")))
+        assert resolved == tm.Linear(init_value=0, end_value=0.8, duration=50).then(tm.Plateau(), at=50)
+        assert resolved.given([0.5])(50) == 0.4
+
+
+def test_a_tree_with_a_controller_has_the_clocks_of_its_parts():
+    assert tm.Plateau().clocks == set()
+    assert (tm.on("epochs", COSINE) * tm.Plateau()).clocks == {"epochs"}
+    assert tm.on("epochs", COSINE).then(tm.Plateau(), at=5).clocks == {"", "epochs"}
+
+
+def test_a_rule_of_ones_own_needs_its_reducer_alone():
+    from collections.abc import Mapping
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True, kw_only=True, repr=False)
+    class Halve(tm.Controller):
+        """Halves at every measurement above a bound."""
+
+        metric: str = "kl"
+        bound: float = 1.0
+
+        def initial(self) -> Mapping:
+            return {"level": 1.0}
+
+        def update(self, state, observation, count):
+            return {"level": state["level"] * (0.5 if observation > self.bound else 1.0)}
+
+        def level(self, state):
+            return state["level"]
+
+    rule = Halve()
+    assert levels(rule, [0.5, 2.0, 2.0]) == [1.0, 1.0, 0.5, 0.25]
+    assert (COSINE * rule).given([0.5])(0) == 0.5
