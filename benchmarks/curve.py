@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from typing import Any
@@ -47,11 +48,8 @@ def contenders() -> list[Contender]:
     """Everybody who is installed."""
 
     def one(row: str, role: Role, curve: Curve, counts: int) -> Contender:
-        # once made, a curve can be computed again: nothing is prepared anew
-        work: list[Work] = []
-        return Contender(
-            row, COLUMN, role, counts / COUNTS, lambda: work[0] if work else work.append(curve(counts)) or work[0]
-        )
+        # made once: a curve can be computed again as it is
+        return Contender(row, COLUMN, role, counts / COUNTS, cache(lambda: curve(counts)))
 
     peers = [
         one(name, "peer", curve, FEWER if slow else COUNTS)
@@ -123,7 +121,7 @@ def _timm(counts: int) -> Work:
 
 
 def _without_running_its_init(package: str, module: str) -> Any:
-    """A module of a package, also where the package's own `__init__` needs what is missing: timm's needs torchvision."""
+    """A module of a package whose own `__init__` may need what is missing: timm's needs torchvision."""
     try:
         return import_module(module)
     except ImportError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -33,7 +34,9 @@ def contenders() -> list[Contender]:
 
     def one(row: str, role: Role, code: str) -> Contender:
         command = [sys.executable, "-c", code]
-        return Contender(row, COLUMN, role, 1, lambda: lambda: subprocess.run(command, check=True))
+        return Contender(row, COLUMN, role, 1, lambda: lambda: subprocess.run(command, check=True, env=environment))
 
+    # A package as pip installs it has its bytecode; the first start gives it to a source tree.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     peers = [one(row, "peer", row) for row, package in PEERS.items() if find_spec(package)]
     return [one(OURS, "ours", OURS), one(FLOOR, "floor", FLOOR), one(BARE, "extra", "pass"), *peers]

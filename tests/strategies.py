@@ -1,17 +1,19 @@
-"""One strategy of every schedule and controller that there is. A new one joins by a row in `ROWS`, and every law holds for it.
+"""One strategy of every schedule and controller that there is. A new one joins by a row in `ROWS`.
 
-Numbers stay where all arithmetic is finite: at most a thousand, and no rate above 1 without a ceiling, so that a law fails
-for the law's reason alone. What overflows has tests of its own.
+Numbers stay where all arithmetic is finite: at most a thousand, and no rate above 1 without a ceiling, so that a law
+fails for the law's reason alone. What overflows has tests of its own.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import tempomat as tm
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+
+import tempomat as tm
 
 LONGEST = 1_000
 """The longest single length that is drawn."""
@@ -28,17 +30,18 @@ RATES = st.floats(0.5, 1.0, exclude_max=True)
 FACTORS = st.just(0.0) | st.floats(0.01, 1.0)
 COUNTS = st.integers(1, LONGEST)
 DURATIONS = st.sampled_from(["5%", "12.5%", "2 epochs", "9_600 samples", "1k optimizer_steps", "50% - 300"])
+NOTHING: SearchStrategy[Any] = st.nothing()
 WORDS = st.sampled_from(["val_loss", "reward", "kl"]) | st.text("abckKMe013.-_~: \u00e4", min_size=1).filter(str.strip)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What a row may draw from: `tree` is what may stand below a composition, `pure` the part of it without controllers."""
+    """What a row may draw from: `tree` is what may stand below a composition, `pure` what of it has no controllers."""
 
     length: SearchStrategy[Any] = COUNTS
     durations: bool = False
-    tree: SearchStrategy[Any] = st.nothing()
-    pure: SearchStrategy[Any] = st.nothing()
+    tree: SearchStrategy[Any] = NOTHING
+    pure: SearchStrategy[Any] = NOTHING
 
     @property
     def boundaries(self) -> SearchStrategy[list[Any]]:
@@ -80,7 +83,7 @@ def tables(draw: st.DrawFn) -> Any:
     """Interval tables of each rule, with and without gaps, in any order, the last end open or not."""
     rule = draw(st.sampled_from(["step_decay", "exponential_decay", "linear_decay"]))
     ends = draw(st.lists(st.integers(0, LONGEST), min_size=2, max_size=5, unique=True).map(sorted))
-    intervals: list[dict[str, Any]] = [{"start": a, "end": b} for a, b in zip(ends, ends[1:], strict=False)]
+    intervals: list[dict[str, Any]] = [{"start": a, "end": b} for a, b in itertools.pairwise(ends)]
     if len(intervals) > 2 and draw(st.booleans()):
         del intervals[1]
     if rule != "linear_decay" and draw(st.booleans()):
@@ -154,7 +157,9 @@ def clips(draws: Draws) -> SearchStrategy[Any]:
     bounds = st.tuples(NUMBERS, NUMBERS).map(sorted)
     open_ends = st.sampled_from([(True, True), (True, False), (False, True)])
     return st.builds(
-        lambda tree, ends, kept: tree.clip(**{k: v for k, v, keep in zip(("min", "max"), ends, kept, strict=True) if keep}),
+        lambda tree, ends, kept: tree.clip(
+            **{k: v for k, v, keep in zip(("min", "max"), ends, kept, strict=True) if keep}
+        ),
         draws.tree,
         bounds,
         open_ends,
@@ -197,9 +202,7 @@ ROWS: Mapping[Any, Callable[[Draws], SearchStrategy[Any]]] = {
     tm.Clip: clips,
     tm.Shift: lambda d: st.builds(tm.Shift, schedule=d.tree, by=d.length),
     tm.Stretch: lambda d: st.builds(tm.Stretch, schedule=d.pure, factor=d.length | st.floats(0.25, 8.0)),
-    tm.Repeat: lambda d: st.builds(
-        tm.Repeat, schedule=d.pure, every=d.length, times=st.none() | st.integers(1, 3)
-    ),
+    tm.Repeat: lambda d: st.builds(tm.Repeat, schedule=d.pure, every=d.length, times=st.none() | st.integers(1, 3)),
     tm.On: lambda d: st.builds(
         tm.On, unit=st.sampled_from([tm.Unit.SAMPLES, tm.Unit.FRAMES, "env_steps"]), schedule=d.tree
     ),
@@ -257,3 +260,18 @@ def name_of(kind: Any) -> str:
 def bits(values: Any) -> Any:
     """Values as bit patterns: for these -0.0 is not 0.0, and nothing is merely close."""
     return np.array(values, dtype=np.float64, order="C").view(np.int64).tolist()
+
+
+_ENTRIES = ["lr", "encoder.lr", "betas[0]", "weight_decay", "grad_clip", "target_kl", "net.head_0-1.lr", "my_own"]
+
+
+def plans() -> SearchStrategy[tm.Plan]:
+    """Plans of up to three entries, with and without a total, on any clock."""
+    rates = st.fixed_dictionaries({}, optional={"steps_per_epoch": COUNTS, "action_repeat": st.integers(1, 4)})
+    return st.builds(
+        tm.Plan,
+        st.dictionaries(st.sampled_from(_ENTRIES), trees(), min_size=1, max_size=3),
+        total=st.none() | COUNTS | st.sampled_from(["20 epochs", "3M frames", "90 min", "10 epochs - 5k"]),
+        clock=st.sampled_from(list(tm.Unit)),
+        rates=st.none() | rates,
+    )

@@ -1,6 +1,6 @@
 """How plan.yaml and constant.yaml got their numbers: one grid, the same for both, judged on the validation images.
 
-    python examples/digits/tune.py        120 runs, about 8 minutes on 2 cores
+    python examples/digits/tune.py        120 runs; 6 to 22 minutes on 2 cores, by what else they do
 
 Six learning rates times two weight decays times five seeds that train.py does not use. For the schedule the learning
 rate is the peak (the start is a 25th of it, the end a hundredth) and the weight decay is the start (the end is a tenth

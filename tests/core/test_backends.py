@@ -1,8 +1,8 @@
 """One formula for every backend: torch eager and compiled, JAX in double and single precision, optax as it is.
 
-NumPy is the yardstick. Additions, products and divisions are the same everywhere; powers and cosines of another library
-may differ in the last place, and a fused multiply-add saves a rounding: a few units of 2^-53 of the largest number in the
-tree, which is more than that of a value near 0.
+NumPy is the yardstick. Additions, products and divisions are the same everywhere; powers and cosines of another
+library may differ in the last place, and a fused multiply-add saves a rounding: a few units of 2^-53 of the largest
+number in the tree, which is more than that of a value near 0.
 """
 
 import functools
@@ -10,10 +10,11 @@ import operator
 
 import numpy as np
 import pytest
-import tempomat as tm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LONGEST, SCHEDULES, name_of, one_of_kind, schedules
+
+import tempomat as tm
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -143,7 +144,12 @@ def test_a_schedule_compiles_to_machine_code():
 
 def test_torchs_default_precision_does_not_leak_in():
     assert torch.get_default_dtype() == torch.float32
-    for count in (torch.tensor(7), torch.arange(5), torch.arange(5, dtype=torch.uint8), torch.empty(0, 3, dtype=torch.int64)):
+    for count in (
+        torch.tensor(7),
+        torch.arange(5),
+        torch.arange(5, dtype=torch.uint8),
+        torch.empty(0, 3, dtype=torch.int64),
+    ):
         for schedule in (NESTED, tm.Constant(value=0.1), tm.PiecewiseConstant(values=(0.1, 0.2), boundaries=(3,))):
             found = schedule(count)
             assert found.dtype == torch.float64
@@ -191,8 +197,6 @@ def test_a_schedule_runs_inside_jit_in_double_precision(kind, data):
         found = jax.jit(schedule)(jnp.array(counts, dtype=jnp.int32))
     assert found.dtype == np.float64
     assert_close(found, schedule, counts)
-
-
 
 
 @pytest.mark.parametrize(
@@ -258,7 +262,9 @@ def test_optax_takes_a_schedule_as_its_learning_rate_as_it_is(jit):
 
 
 def test_optax_joins_ours_with_its_own():
-    joined = optax.join_schedules([tm.Linear(init_value=0.0, end_value=1.0, duration=10), optax.constant_schedule(1.0)], [10])
+    joined = optax.join_schedules(
+        [tm.Linear(init_value=0.0, end_value=1.0, duration=10), optax.constant_schedule(1.0)], [10]
+    )
     assert [float(joined(count)) for count in (0, 5, 10, 20)] == [0.0, 0.5, 1.0, 1.0]
 
 

@@ -3,9 +3,10 @@
 from fractions import Fraction
 
 import pytest
-import tempomat as tm
 from hypothesis import given
 from hypothesis import strategies as st
+
+import tempomat as tm
 from tempomat.core.clock import check_rates
 from tempomat.core.numbers import as_count, as_float, parse_number
 
@@ -245,22 +246,36 @@ def test_counts_are_exact_where_floats_are_not():
         (tm.Horizon(), "5%", "5% of the run needs the run's length. Give the plan a `total`"),
         (tm.Horizon(), "5 epochs", "epochs cannot be turned into optimizer_steps. Give steps_per_epoch="),
         (tm.Horizon(), "5 samples", "samples cannot be turned into optimizer_steps. Give batch_size="),
-        (tm.Horizon(), "5 frames", "frames cannot be turned into optimizer_steps. Give action_repeat= and env_steps_per_opt"),
+        (
+            tm.Horizon(),
+            "5 frames",
+            "frames cannot be turned into optimizer_steps. Give action_repeat= and env_steps_per_opt",
+        ),
         (tm.Horizon(rates={"action_repeat": 2}), "5 frames", "Give env_steps_per_optimizer_step="),
-        (tm.Horizon(rates={"steps_per_epoch": 9}), "5 min", "seconds cannot be turned into optimizer_steps. Nothing converts"),
+        (
+            tm.Horizon(rates={"steps_per_epoch": 9}),
+            "5 min",
+            "seconds cannot be turned into optimizer_steps. Nothing converts",
+        ),
         (tm.Horizon(rates={"steps_per_epoch": 9}), "5 stages", "stage cannot be turned into .* use one unit"),
         (tm.Horizon(clock=tm.Unit.SECONDS), "5 epochs", "epochs cannot be turned into seconds. Nothing converts"),
-        (tm.Horizon(total=tm.Duration("5 epochs")), "5%", "epochs cannot be turned into optimizer_steps. Give steps_per_epoch="),
+        (
+            tm.Horizon(total=tm.Duration("5 epochs")),
+            "5%",
+            "epochs cannot be turned into optimizer_steps. Give steps_per_epoch=",
+        ),
         (RUN, "1000T epochs", r"comes to 100000000000000000 optimizer_steps; a length must be between 0 and 2\^53"),
     ],
-)  # fmt: skip
+)
 def test_a_conversion_that_is_missing_is_named_and_never_guessed(horizon, text, match):
     with pytest.raises(tm.ScheduleError, match=match):
         horizon.count(tm.Duration(text))
 
 
 def test_the_shortest_chain_of_rates_is_taken():
-    both = tm.Horizon(clock=tm.Unit.SAMPLES, rates={"steps_per_epoch": 100, "batch_size": 32, "samples_per_epoch": 3_199})
+    both = tm.Horizon(
+        clock=tm.Unit.SAMPLES, rates={"steps_per_epoch": 100, "batch_size": 32, "samples_per_epoch": 3_199}
+    )
     assert both.ratio(tm.Unit.EPOCHS, tm.Unit.SAMPLES) == 3_199
     assert both.ratio(tm.Unit.SAMPLES, tm.Unit.EPOCHS) == Fraction(1, 3_199)
     assert both.ratio(tm.Unit.EPOCHS, tm.Unit.EPOCHS) == 1
@@ -269,7 +284,14 @@ def test_the_shortest_chain_of_rates_is_taken():
 @pytest.mark.parametrize("source", list(tm.Unit))
 @pytest.mark.parametrize("target", list(tm.Unit))
 def test_there_and_back_is_where_one_was(source, target):
-    rates = {"steps_per_epoch": 7, "batch_size": 32, "tokens_per_sample": 11, "action_repeat": 3, "env_steps_per_optimizer_step": 4, "env_steps_per_episode": 13}
+    rates = {
+        "steps_per_epoch": 7,
+        "batch_size": 32,
+        "tokens_per_sample": 11,
+        "action_repeat": 3,
+        "env_steps_per_optimizer_step": 4,
+        "env_steps_per_episode": 13,
+    }
     horizon = tm.Horizon(rates=rates)
     lonely = {tm.Unit.SECONDS, tm.Unit.STAGE}
     if source != target and lonely & {source, target}:
@@ -282,7 +304,10 @@ def test_there_and_back_is_where_one_was(source, target):
 @pytest.mark.parametrize(
     ("rates", "match"),
     [
-        ({"step_per_epoch": 5}, "no conversion of the name 'step_per_epoch'. Did you mean steps_per_epoch?.*Conversions: steps_per_epoch"),
+        (
+            {"step_per_epoch": 5},
+            "no conversion of the name 'step_per_epoch'. Did you mean steps_per_epoch?.*Conversions: steps_per_epoch",
+        ),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1, got 0"),
         ({"steps_per_epoch": -1}, "steps_per_epoch must be between 0 and"),
         ({"steps_per_epoch": 2.5}, "steps_per_epoch must be an integer count, got 2.5"),
@@ -292,13 +317,17 @@ def test_there_and_back_is_where_one_was(source, target):
         (5, "must be a mapping such as .*, got 5"),
         ([("batch_size", 3)], "must be a mapping"),
     ],
-)  # fmt: skip
+)
 def test_rates_are_positive_integers_under_known_names(rates, match):
     with pytest.raises(tm.ScheduleError, match=match):
         check_rates(rates)
 
 
-@pytest.mark.parametrize("text", ["1" + "_" * 5_000 + "!", " + ".join(["1 epoch"] * 50_000), "9" * 500_000, "a" * 500_000], ids=["underscores", "sum", "digits", "letters"])
+@pytest.mark.parametrize(
+    "text",
+    ["1" + "_" * 5_000 + "!", " + ".join(["1 epoch"] * 50_000), "9" * 500_000, "a" * 500_000],
+    ids=["underscores", "sum", "digits", "letters"],
+)
 def test_a_text_far_too_long_for_a_duration_is_refused_before_it_is_read(text):
     with pytest.raises(tm.ScheduleError) as caught:  # noqa: PT011 - what it says is checked below
         tm.Duration(text)
@@ -307,5 +336,5 @@ def test_a_text_far_too_long_for_a_duration_is_refused_before_it_is_read(text):
 
 def test_a_plain_length_that_is_no_whole_number_is_refused_as_text_too():
     for written in ("2.5", "1e-4", 2.5):
-        with pytest.raises(tm.ScheduleError, match="`duration` must be (an integer|a whole|an? ).*"):
+        with pytest.raises(tm.ScheduleError, match=r"`duration` must be (an integer|a whole|an? ).*"):
             tm.Linear(init_value=0, end_value=1, duration=written)

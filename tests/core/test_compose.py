@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import tempomat as tm
 from strategies import bits
+
+import tempomat as tm
 
 UP = tm.Linear(init_value=0.0, end_value=1.0, duration=10)
 DOWN = tm.Cosine(init_value=1.0, end_value=0.0, duration=90)
@@ -36,8 +37,8 @@ def test_then_onto_a_sequence_keeps_it_whole():
 
 
 def test_a_bare_number_stands_for_a_constant_anywhere():
-    assert UP + 1 == tm.Sum(parts=(UP, tm.Constant(value=1.0)))
-    assert 2 * UP == tm.Product(parts=(tm.Constant(value=2.0), UP))
+    assert tm.Sum(parts=(UP, tm.Constant(value=1.0))) == UP + 1
+    assert tm.Product(parts=(tm.Constant(value=2.0), UP)) == 2 * UP
     assert UP.then(3, at=5).parts[1] == tm.Constant(value=3.0)
     assert UP.minimum("0.5") == tm.Minimum(parts=(UP, tm.Constant(value=0.5)))
 
@@ -96,10 +97,16 @@ def test_the_smaller_and_the_larger_follow_each_count():
 @pytest.mark.parametrize(
     ("build", "match"),
     [
-        (lambda: tm.Sequence(parts=(UP, DOWN), boundaries=(1, 2)), r"Sequence: `boundaries` must be one less than the parts \(2\), got 2"),
+        (
+            lambda: tm.Sequence(parts=(UP, DOWN), boundaries=(1, 2)),
+            r"Sequence: `boundaries` must be one less than the parts \(2\), got 2",
+        ),
         (lambda: tm.Sequence(parts=(UP,), boundaries=(1,)), "`parts` must have 2 to 4096 entries, got 1"),
         (lambda: UP.then(DOWN, at=0), r"`boundaries\[0\]` must be at least 1, got 0"),
-        (lambda: tm.Sequence(parts=(UP, DOWN, UP), boundaries=(5, 5)), r"`boundaries\[1\]` must come after .* \(5\), got 5"),
+        (
+            lambda: tm.Sequence(parts=(UP, DOWN, UP), boundaries=(5, 5)),
+            r"`boundaries\[1\]` must come after .* \(5\), got 5",
+        ),
         (lambda: UP + "high", r"Sum: `parts\[1\]` 'high' is not a number"),
         (lambda: UP * float("nan"), r"Product: `parts\[1\]` must be finite, got nan"),
         (lambda: UP.maximum(None), r"Maximum: `parts\[1\]` must be a number, got None"),
@@ -152,7 +159,7 @@ def test_a_tree_of_several_clocks_asks_for_all_their_counts():
         both(5)
     counts = {"optimizer_steps": 5, "env_steps": 7, "epochs": 45, "frames": 1}
     assert both.at_counts(counts, clock="optimizer_steps") == UP(7) + DOWN(45) * UP(5)
-    with pytest.raises(tm.ScheduleError, match="no count for the clock epochs; got env_steps, optimizer_steps|got"):
+    with pytest.raises(tm.ScheduleError, match=r"no count for the clock epochs; got env_steps, optimizer_steps|got"):
         both.at_counts({"optimizer_steps": 5, "env_steps": 7}, clock="optimizer_steps")
 
 
@@ -176,7 +183,9 @@ def test_a_sequence_moves_on_with_the_clock_that_drives_it():
 
 def test_durations_below_a_clock_become_counts_of_it():
     horizon = tm.Horizon(total=tm.Duration("1000"), rates={"steps_per_epoch": 100})
-    tree = tm.on("epochs", tm.Linear(init_value=0, end_value=1, duration="100%")).then(tm.Linear(init_value=0, end_value=1, duration="10%"), at="2 epochs")
+    tree = tm.on("epochs", tm.Linear(init_value=0, end_value=1, duration="100%")).then(
+        tm.Linear(init_value=0, end_value=1, duration="10%"), at="2 epochs"
+    )
     resolved = tree.resolve(horizon)
     assert resolved.boundaries == (200,)
     assert resolved.parts[0].schedule.duration == 10
@@ -195,7 +204,7 @@ def test_lengths_that_come_out_of_order_are_refused_when_they_are_known():
     assert tree.resolve(tm.Horizon(total=tm.Duration("100"), rates={"steps_per_epoch": 30})).milestones == (50, 60)
     with pytest.raises(tm.ScheduleError, match=r"milestones\[1\].*must come after the one before it \(50\), got 20"):
         tree.resolve(tm.Horizon(total=tm.Duration("100"), rates={"steps_per_epoch": 10}))
-    with pytest.raises(tm.ScheduleError, match="duration.*must be at least 1, got 0"):
+    with pytest.raises(tm.ScheduleError, match=r"duration.*must be at least 1, got 0"):
         tm.Linear(init_value=0, end_value=1, duration="0.1%").resolve(tm.Horizon(total=tm.Duration("10")))
 
 

@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 import pytest
-import tempomat as tm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import bits, plateaus
+
+import tempomat as tm
 
 WARMUP = tm.Linear(init_value=0.0, end_value=0.8, duration=10)
 COSINE = tm.Cosine(init_value=1.0, end_value=0.0, duration=100)
@@ -82,7 +83,9 @@ BAD = [math.nan, math.inf, -math.inf]
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_no_finite_number_is_an_error_unless_told_otherwise(bad):
     rule = tm.Plateau(metric="loss")
-    with pytest.raises(tm.MeasurementError, match=r"Plateau: loss must be a finite number, got .* at count 7. .*on_nan"):
+    with pytest.raises(
+        tm.MeasurementError, match=r"Plateau: loss must be a finite number, got .* at count 7. .*on_nan"
+    ):
         rule.update(rule.initial(), bad, 7)
 
 
@@ -241,7 +244,16 @@ def test_controllers_are_counted_from_left_to_right_through_any_nesting():
 
 def test_a_controller_may_stand_in_every_composition_but_those_that_bend_time():
     rule = tm.Plateau(init_value=1.0)
-    for tree in (rule + 1, rule * COSINE, rule.minimum(3), rule.maximum(0), rule.clip(max=3), rule.shift(5), tm.on("epochs", rule), rule.then(2, at=3)):
+    for tree in (
+        rule + 1,
+        rule * COSINE,
+        rule.minimum(3),
+        rule.maximum(0),
+        rule.clip(max=3),
+        rule.shift(5),
+        tm.on("epochs", rule),
+        rule.then(2, at=3),
+    ):
         assert tree.controllers == (rule,)
         assert tree.given([1.0]).controllers == ()
         assert eval(repr(tree), dict(vars(tm))) == tree

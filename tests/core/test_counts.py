@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 import tempomat as tm
 
 LINE = tm.Linear(init_value=0.0, end_value=1.0, duration=10)
@@ -55,7 +56,7 @@ def test_anything_else_is_refused(count, match):
 
 @pytest.mark.parametrize("count", [5.0, True, "5", -1, 2**62 + 1, None])
 def test_the_counts_of_several_clocks_are_held_to_the_same_rule(count):
-    with pytest.raises(tm.ScheduleError, match="must be (an integer count|between 0 and)"):
+    with pytest.raises(tm.ScheduleError, match=r"must be (an integer count|between 0 and)"):
         LINE.at_counts({"epochs": count}, clock="epochs")
 
 

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+
 import tempomat as tm
 from tempomat.core import errors
 
@@ -74,7 +75,11 @@ def test_a_value_too_long_to_print_is_cut():
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("value", ["x" * 100_000, "1" * 100_000, 10**5_000, {"x": "y" * 100_000}], ids=["text", "digits", "integer", "mapping"])
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 100_000, "1" * 100_000, 10**5_000, {"x": "y" * 100_000}],
+    ids=["text", "digits", "integer", "mapping"],
+)
 def test_a_message_stays_readable_whatever_it_got(value):
     for build in (
         lambda: tm.Constant(value=value),

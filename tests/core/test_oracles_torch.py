@@ -9,8 +9,9 @@ import random
 
 import numpy as np
 import pytest
-import tempomat as tm
 from strategies import bits
+
+import tempomat as tm
 
 torch = pytest.importorskip("torch")
 lr_scheduler = pytest.importorskip("torch.optim.lr_scheduler")
@@ -86,7 +87,9 @@ PAIRS = {
         tm.one_cycle(peak_value=2.0, warmup=50, total=STEPS),
     ),
     "OneCycleLR with lines": (
-        lambda o: one_cycle(o, pct_start=51 / (STEPS + 1), anneal_strategy="linear", div_factor=10, final_div_factor=100),
+        lambda o: one_cycle(
+            o, pct_start=51 / (STEPS + 1), anneal_strategy="linear", div_factor=10, final_div_factor=100
+        ),
         tm.one_cycle(peak_value=2.0, init_value=0.2, end_value=0.002, warmup=50, total=STEPS, shape="linear"),
     ),
     "ChainedScheduler": (

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-import tempomat as tm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import bits
+
+import tempomat as tm
 
 FAR = 2**62
 
@@ -18,12 +19,18 @@ FAR = 2**62
         (tm.warmup_constant(peak_value=0.3, warmup=7), {0: 0.0, 7: 0.3, 8: 0.3, FAR: 0.3}),
         (tm.warmup_constant(peak_value=0.3, warmup=7, init_value=0.1), {0: 0.1, 7: 0.3, FAR: 0.3}),
         (tm.warmup_constant(peak_value=0.3, warmup=0), {0: 0.3, 1: 0.3, FAR: 0.3}),
-        (tm.warmup_cosine(peak_value=0.3, end_value=0.1, warmup=7, total=50), {0: 0.0, 7: 0.3, 50: 0.1, 51: 0.1, FAR: 0.1}),
+        (
+            tm.warmup_cosine(peak_value=0.3, end_value=0.1, warmup=7, total=50),
+            {0: 0.0, 7: 0.3, 50: 0.1, 51: 0.1, FAR: 0.1},
+        ),
         (tm.warmup_cosine(peak_value=0.3, warmup=7, total=8), {0: 0.0, 7: 0.3, 8: 0.0, FAR: 0.0}),
         (tm.warmup_cosine(peak_value=0.3, warmup=0, total=8), {0: 0.3, 8: 0.0, FAR: 0.0}),
         (tm.warmup_linear(peak_value=0.3, end_value=0.1, warmup=7, total=50), {0: 0.0, 7: 0.3, 50: 0.1, FAR: 0.1}),
         (tm.warmup_linear(peak_value=0.3, warmup=0, total=4, init_value=9), {0: 0.3, 2: 0.15, 4: 0.0, FAR: 0.0}),
-        (tm.step_decay(init_value=1e-3, milestones=[3, 6]), {0: 1e-3, 2: 1e-3, 3: 1e-4, 6: 1e-3 * 0.1 * 0.1, FAR: 1e-5}),
+        (
+            tm.step_decay(init_value=1e-3, milestones=[3, 6]),
+            {0: 1e-3, 2: 1e-3, 3: 1e-4, 6: 1e-3 * 0.1 * 0.1, FAR: 1e-5},
+        ),
         (
             tm.warmup_stable_decay(peak_value=0.3, end_value=0.1, warmup=7, decay=10, total=50),
             {0: 0.0, 7: 0.3, 8: 0.3, 39: 0.3, 40: 0.3, 50: 0.1, 51: 0.1, FAR: 0.1},
@@ -32,7 +39,10 @@ FAR = 2**62
         (tm.wsd(peak_value=0.3, warmup=40, decay=10, total=50), {0: 0.0, 40: 0.3, 50: 0.0, FAR: 0.0}),
         (tm.wsd(peak_value=0.3, warmup=0, decay=50, total=50, shape="cosine"), {0: 0.3, 50: 0.0, FAR: 0.0}),
         (tm.one_cycle(peak_value=0.5, warmup=3, total=10), {0: 0.02, 3: 0.5, 10: 0.02 / 10_000, FAR: 0.02 / 10_000}),
-        (tm.one_cycle(peak_value=0.5, warmup=3, total=10, init_value=0.1, end_value=0.2), {0: 0.1, 3: 0.5, 10: 0.2, FAR: 0.2}),
+        (
+            tm.one_cycle(peak_value=0.5, warmup=3, total=10, init_value=0.1, end_value=0.2),
+            {0: 0.1, 3: 0.5, 10: 0.2, FAR: 0.2},
+        ),
         (tm.one_cycle(peak_value=0.5, warmup=0, total=10), {0: 0.5, 10: 0.02 / 10_000, FAR: 0.02 / 10_000}),
     ],
     ids=repr,
@@ -84,7 +94,9 @@ def test_warmup_stable_decay_is_flat_in_the_middle_and_follows_its_shape_at_the_
 
 def test_a_recipe_remembers_how_it_was_called_with_its_defaults_written_out():
     schedule = tm.warmup_cosine(peak_value=1, warmup="5%")
-    written = "warmup_cosine(peak_value=1.0, end_value=0.0, warmup=Duration('5%'), total=Duration('100%'), init_value=0.0)"
+    written = (
+        "warmup_cosine(peak_value=1.0, end_value=0.0, warmup=Duration('5%'), total=Duration('100%'), init_value=0.0)"
+    )
     assert repr(schedule) == written
     assert schedule == tm.warmup_cosine(peak_value=1.0, warmup=tm.Duration("5%"), total="100%")
     assert schedule != tm.warmup_linear(peak_value=1, warmup="5%")
@@ -113,7 +125,7 @@ def test_a_recipe_without_a_total_takes_the_whole_run():
 def test_what_does_not_fit_the_run_is_refused_when_the_run_is_known():
     with pytest.raises(tm.ScheduleError, match=r"warmup_cosine.*warmup.*must be shorter than `total` \(100\), got 100"):
         tm.warmup_cosine(peak_value=1, warmup="100 optimizer_steps").resolve(tm.Horizon(total=tm.Duration("100")))
-    with pytest.raises(tm.ScheduleError, match="needs the run's length. Give the plan a `total`"):
+    with pytest.raises(tm.ScheduleError, match=r"needs the run's length. Give the plan a `total`"):
         tm.warmup_cosine(peak_value=1, warmup=5).resolve(tm.Horizon())
 
 
@@ -127,13 +139,25 @@ def test_a_warmup_longer_than_its_total_is_never_turned_into_a_positive_length(w
 @pytest.mark.parametrize(
     ("build", "match"),
     [
-        (lambda: tm.warmup_cosine(peak_value=1, warmup=10, total=10), r"warmup_cosine: .*warmup.* must be shorter than `total` \(10\), got 10"),
-        (lambda: tm.warmup_linear(peak_value=1, warmup=11, total=10), r"warmup_linear: .*warmup.* must be shorter than `total` \(10\), got 11"),
+        (
+            lambda: tm.warmup_cosine(peak_value=1, warmup=10, total=10),
+            r"warmup_cosine: .*warmup.* must be shorter than `total` \(10\), got 10",
+        ),
+        (
+            lambda: tm.warmup_linear(peak_value=1, warmup=11, total=10),
+            r"warmup_linear: .*warmup.* must be shorter than `total` \(10\), got 11",
+        ),
         (lambda: tm.one_cycle(peak_value=1, warmup=10, total=10), r"one_cycle: .*warmup.* must be shorter"),
-        (lambda: tm.wsd(peak_value=1, warmup=6, decay=5, total=10), r"warmup_stable_decay: .*decay.* and `warmup` \(6\) together are longer than `total` \(10\), got 5"),
+        (
+            lambda: tm.wsd(peak_value=1, warmup=6, decay=5, total=10),
+            r"warmup_stable_decay: .*decay.* and `warmup` \(6\) together are longer than `total` \(10\), got 5",
+        ),
         (lambda: tm.wsd(peak_value=1, warmup=0, decay=11, total=10), "together are longer than `total`"),
         (lambda: tm.wsd(peak_value=1, warmup=0, decay=0, total=10), "decay.* must be at least 1, got 0"),
-        (lambda: tm.wsd(peak_value=1, warmup=0, decay=5, total=10, shape="sqrt"), "shape.* must be one of linear, cosine, got 'sqrt'"),
+        (
+            lambda: tm.wsd(peak_value=1, warmup=0, decay=5, total=10, shape="sqrt"),
+            "shape.* must be one of linear, cosine, got 'sqrt'",
+        ),
         (lambda: tm.warmup_cosine(peak_value=1, warmup=-1, total=10), "warmup.* must be between 0 and"),
         (lambda: tm.warmup_cosine(peak_value=math.nan, warmup=-1, total=0), "warmup_cosine: 3 faults"),
         (lambda: tm.warmup_constant(peak_value=1, warmup=1.5), "warmup.* must be an integer count, got 1.5"),

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-import tempomat as tm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import bits
+
+import tempomat as tm
 
 FAR = 2**62
 
@@ -51,7 +52,9 @@ def test_warmup_and_cosine_equal_the_printed_rule_whatever_its_numbers(warmup, d
     assert bits(lr(total)) == bits(final)
 
 
-@pytest.mark.parametrize(("lr_0", "gamma", "step_size"), [(0.1, 0.1, 10), (3e-4, 0.9, 1), (1.0, 0.5, 7), (1e-3, 1.01, 30)])
+@pytest.mark.parametrize(
+    ("lr_0", "gamma", "step_size"), [(0.1, 0.1, 10), (3e-4, 0.9, 1), (1.0, 0.5, 7), (1e-3, 1.01, 30)]
+)
 def test_step_decay_equals_the_printed_formula(lr_0, gamma, step_size):
     schedule = tm.StepDecay(init_value=lr_0, factor=gamma, every=step_size)
     printed = [lr_0 * gamma ** (epoch // step_size) for epoch in range(500)]
@@ -77,7 +80,9 @@ def test_exponential_decay_equals_the_printed_formula(lr_0, gamma):
     assert bits(schedule(np.arange(500))) == bits([schedule(epoch) for epoch in range(500)]) == bits(printed)
 
 
-@pytest.mark.parametrize(("lr_max", "lr_min", "t_max"), [(1e-3, 1e-5, 50), (0.1, 0.0, 50), (1.0, 2.0, 7), (3e-4, 3e-6, 999)])
+@pytest.mark.parametrize(
+    ("lr_max", "lr_min", "t_max"), [(1e-3, 1e-5, 50), (0.1, 0.0, 50), (1.0, 2.0, 7), (3e-4, 3e-6, 999)]
+)
 def test_cosine_equals_the_printed_formula(lr_max, lr_min, t_max):
     schedule = tm.Cosine(init_value=lr_max, end_value=lr_min, duration=t_max)
     printed = [lr_min + 0.5 * (lr_max - lr_min) * (1 + math.cos(math.pi * t / t_max)) for t in range(1, t_max)]
@@ -207,8 +212,14 @@ def test_a_ceiling_holds_where_the_factor_overflows():
         (lambda: tm.Linear(init_value=1, end_value=0, duration=2.5), "`duration` must be an integer count, got 2.5"),
         (lambda: tm.Linear(init_value=1, end_value=0, duration=True), "`duration` must be an integer count, got True"),
         (lambda: tm.Linear(init_value=1, end_value=0, duration=None), "`duration` must be an integer count, got None"),
-        (lambda: tm.Linear(init_value=1, end_value=0, duration=math.inf), "`duration` must be an integer count, got inf"),
-        (lambda: tm.Linear(init_value=1, end_value=0, duration=math.nan), "`duration` must be an integer count, got nan"),
+        (
+            lambda: tm.Linear(init_value=1, end_value=0, duration=math.inf),
+            "`duration` must be an integer count, got inf",
+        ),
+        (
+            lambda: tm.Linear(init_value=1, end_value=0, duration=math.nan),
+            "`duration` must be an integer count, got nan",
+        ),
         (lambda: tm.Linear(init_value=1, end_value=0, duration="5 apples"), "no unit of the name 'apples'"),
         (lambda: tm.Linear(init_value=math.nan, end_value=0, duration=1), "`init_value` must be finite, got nan"),
         (lambda: tm.Linear(init_value=math.inf, end_value=0, duration=1), "`init_value` must be finite, got inf"),
@@ -216,29 +227,62 @@ def test_a_ceiling_holds_where_the_factor_overflows():
         (lambda: tm.Linear(init_value=True, end_value=0, duration=1), "`init_value` must be a number, got True"),
         (lambda: tm.Linear(init_value=None, end_value=0, duration=1), "`init_value` must be a number, got None"),
         (lambda: tm.Linear(init_value="high", end_value=0, duration=1), "`init_value` 'high' is not a number"),
-        (lambda: tm.Linear(init_value=[1], end_value=0, duration=1), r"`init_value` must be a number, got \[1\] \(list\)"),
+        (
+            lambda: tm.Linear(init_value=[1], end_value=0, duration=1),
+            r"`init_value` must be a number, got \[1\] \(list\)",
+        ),
         (lambda: tm.Linear(init_value=1j, end_value=0, duration=1), r"`init_value` must be a number, got 1j"),
         (lambda: tm.Polynomial(init_value=1, end_value=0, duration=1, power=0), "`power` must be above 0, got 0"),
         (lambda: tm.Exponential(init_value=1, decay_rate=0), "`decay_rate` must be above 0, got 0"),
         (lambda: tm.Exponential(init_value=1, decay_rate=-0.5), "`decay_rate` must be above 0, got -0.5"),
         (lambda: tm.Exponential(init_value=1, decay_rate=0.5, every=0), "`every` must be at least 1, got 0"),
         (lambda: tm.Exponential(init_value=1, decay_rate=0.5, staircase=1), "`staircase` must be true or false, got 1"),
-        (lambda: tm.Exponential(init_value=1, decay_rate=0.5, end_value=2), "`end_value` the curve falls from 1 and never meets 2"),
-        (lambda: tm.Exponential(init_value=1, decay_rate=1.5, end_value=0.5), "`end_value` the curve rises from 1 and never"),
-        (lambda: tm.Exponential(init_value=-1, decay_rate=0.5, end_value=-2), "`end_value` the curve rises from -1 and never"),
+        (
+            lambda: tm.Exponential(init_value=1, decay_rate=0.5, end_value=2),
+            "`end_value` the curve falls from 1 and never meets 2",
+        ),
+        (
+            lambda: tm.Exponential(init_value=1, decay_rate=1.5, end_value=0.5),
+            "`end_value` the curve rises from 1 and never",
+        ),
+        (
+            lambda: tm.Exponential(init_value=-1, decay_rate=0.5, end_value=-2),
+            "`end_value` the curve rises from -1 and never",
+        ),
         (lambda: tm.InverseSqrt(init_value=1, timescale=0), "`timescale` must be at least 1, got 0"),
         (lambda: tm.StepDecay(init_value=1, factor=-0.1, every=1), "`factor` must be at least 0, got -0.1"),
-        (lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=()), r"`milestones` must have 1 to 4096 entries, got 0"),
-        (lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=(0, 1)), r"`milestones\[0\]` must be at least 1, got 0"),
-        (lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=(5, 5)), r"`milestones\[1\]` must come after .* \(5\), got 5"),
-        (lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=(5, 4)), r"`milestones\[1\]` must come after .* \(5\), got 4"),
+        (
+            lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=()),
+            r"`milestones` must have 1 to 4096 entries, got 0",
+        ),
+        (
+            lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=(0, 1)),
+            r"`milestones\[0\]` must be at least 1, got 0",
+        ),
+        (
+            lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=(5, 5)),
+            r"`milestones\[1\]` must come after .* \(5\), got 5",
+        ),
+        (
+            lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=(5, 4)),
+            r"`milestones\[1\]` must come after .* \(5\), got 4",
+        ),
         (lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=30), "`milestones` must be a list, got int"),
         (lambda: tm.MultiStep(init_value=1, factor=0.1, milestones="30"), "`milestones` must be a list, got str"),
-        (lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=range(1, 5000)), "`milestones` must have 1 to 4096 entries"),
-        (lambda: tm.PiecewiseConstant(values=(1, 2), boundaries=(1, 2)), r"`values` must be one more than the boundaries \(2\), got 2"),
+        (
+            lambda: tm.MultiStep(init_value=1, factor=0.1, milestones=range(1, 5000)),
+            "`milestones` must have 1 to 4096 entries",
+        ),
+        (
+            lambda: tm.PiecewiseConstant(values=(1, 2), boundaries=(1, 2)),
+            r"`values` must be one more than the boundaries \(2\), got 2",
+        ),
         (lambda: tm.PiecewiseConstant(values=np.float64(1), boundaries=(1,)), "`values` must be a list, got float"),
         (lambda: tm.PiecewiseConstant(values={1: 2}, boundaries=(1,)), "`values` must be a list, got dict"),
-        (lambda: tm.PiecewiseLinear(values=(1,), boundaries=(1, 2)), r"`values` must be as many as the boundaries \(2\), got 1"),
+        (
+            lambda: tm.PiecewiseLinear(values=(1,), boundaries=(1, 2)),
+            r"`values` must be as many as the boundaries \(2\), got 1",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_name_and_what_it_got(build, match):
@@ -247,7 +291,9 @@ def test_what_cannot_be_is_refused_with_its_name_and_what_it_got(build, match):
 
 
 def test_all_faults_of_a_schedule_are_named_at_once():
-    with pytest.raises(tm.ScheduleError, match=r"Linear: 3 faults\n.*`init_value`.*\n.*`end_value`.*\n.*`duration`") as caught:
+    with pytest.raises(
+        tm.ScheduleError, match=r"Linear: 3 faults\n.*`init_value`.*\n.*`end_value`.*\n.*`duration`"
+    ) as caught:
         tm.Linear(init_value="a", end_value=math.nan, duration=0)
     assert [fault.path for fault in caught.value.faults] == ["init_value", "end_value", "duration"]
 
@@ -268,7 +314,9 @@ def test_a_value_may_be_a_number_of_any_library_or_its_text(written, meant):
     assert schedule.value == meant
 
 
-@pytest.mark.parametrize("written", [np.int32(50), np.uint64(50), 50.0, np.float64(50), "50", "5e1", tm.Duration("50")], ids=repr)
+@pytest.mark.parametrize(
+    "written", [np.int32(50), np.uint64(50), 50.0, np.float64(50), "50", "5e1", tm.Duration("50")], ids=repr
+)
 def test_a_length_may_be_an_integer_of_any_library_or_its_text(written):
     schedule = tm.Linear(init_value=1, end_value=0, duration=written)
     assert type(schedule.duration) is int

@@ -23,7 +23,7 @@ class FakeScheduler:
 
     @property
     def asked(self) -> dict[str, float]:
-        return {name: schedule(self.count) for name, schedule in self.plan.schedules.items()}
+        return {name: self.plan[name](self.count) for name in self.plan.schedules}
 
     @property
     def values(self) -> dict[str, float]:

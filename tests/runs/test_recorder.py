@@ -386,7 +386,7 @@ def test_a_recorder_in_another_process_is_refused_until_the_holder_is_killed(tmp
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
-        offset = int(holder.stdout.readline())
+        offset = int((holder.stdout or sys.stdin).readline())
         with pytest.raises(RecordError, match=f"process {holder.pid} on"):
             Recorder(tmp_path, resume=offset)
         assert len(read_run(tmp_path).rows) == 2
@@ -441,7 +441,7 @@ def test_a_worker_that_outlives_a_killed_run_does_not_hold_its_lock(tmp_path):
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        worker = int(holder.stdout.readline())
+        worker = int((holder.stdout or sys.stdin).readline())
         holder.wait()
         os.kill(worker, 0)
         Recorder(tmp_path).close()

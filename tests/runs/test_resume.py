@@ -1,5 +1,6 @@
 """Resuming: the record goes on at the checkpoint's offset, in the checkpoint's own file, or not at all."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -242,8 +243,6 @@ def test_a_plan_file_that_was_changed_is_found_on_resume(tmp_path):
     plan = tmp_path / "plan.yaml"
     plan.write_text(plan.read_text().replace("0.001", "0.002"))
     said = r"plan\.yaml: is not the plan that was recorded(?s:.*)Put the file back"
-    with Recorder(tmp_path, OTHER, resume=0, on_change="accept"):
-        pass
     with Recorder(tmp_path, resume=state) as recorder, pytest.raises(RecordError, match=said):
         recorder.write(FakeScheduler(count=6))
 
@@ -277,3 +276,37 @@ def test_a_mirror_is_told_which_rows_come_again(tmp_path):
         mirror = Mirror()
         train(tmp_path, 7, scheduler=FakeScheduler(count=count), resume=resume, mirrors=[mirror])
         assert mirror.after == after
+
+
+def test_a_scheduler_that_brings_its_old_events_along_has_them_recorded_once(tmp_path):
+    state = train(tmp_path, 11)
+    scheduler = FakeScheduler(count=11)
+    scheduler.events = read_run_events(tmp_path)
+    train(tmp_path, 16, scheduler=scheduler, resume=state)
+    assert [event["counts"]["optimizer_steps"] for event in read_run(tmp_path).events] == [5, 10, 15]
+
+
+def test_events_that_the_cut_drops_are_recorded_again(tmp_path):
+    state = train(tmp_path, 6)
+    train(tmp_path, 11, scheduler=FakeScheduler(count=6), resume=state)
+    scheduler = FakeScheduler(count=10)
+    scheduler.events = read_run_events(tmp_path)
+    train(tmp_path, 11, scheduler=scheduler, resume=state)
+    assert [event["counts"]["optimizer_steps"] for event in read_run(tmp_path).events] == [5, 10]
+
+
+def test_a_copy_of_a_scheduler_records_the_events_it_shares_once(tmp_path):
+    first = FakeScheduler(count=4)
+    with Recorder(tmp_path) as recorder:
+        first.step()
+        recorder.write(first)
+        second = copy.deepcopy(first)
+        for _ in range(5):
+            second.step()
+        recorder.write(second)
+    assert [event["counts"]["optimizer_steps"] for event in read_run(tmp_path).events] == [5, 10]
+
+
+def read_run_events(folder):
+    """The events as the scheduler had them."""
+    return [{key: value for key, value in event.items() if key != "time"} for event in read_run(folder).events]

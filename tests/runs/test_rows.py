@@ -3,6 +3,7 @@
 import json
 import math
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ DATA = st.recursive(
 )
 
 
-def strict(line: bytes) -> object:
+def strict(line: bytes) -> Any:
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 

@@ -151,7 +151,10 @@ def test_an_empty_state_lacks_everything():
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [(2, "has format 2; .* Update Tempomat"), *((one, "has format .*; .* reads 1") for one in (0, None, "1", True, 1.0, []))],
+    [
+        (2, "has format 2; .* Update Tempomat"),
+        *((one, "has format .*; .* reads 1") for one in (0, None, "1", True, 1.0, [])),
+    ],
 )
 def test_a_state_of_another_format_is_refused_by_its_number(version, said):
     with pytest.raises(tm.StateError, match=said):
@@ -277,7 +280,14 @@ def test_where_nothing_has_changed_every_choice_is_the_same_and_no_event(choice)
 
 @pytest.mark.parametrize(
     ("total", "new", "count", "stretched"),
-    [(7, 20, 3, 9), (20, 7, 9, 3), (10, 5, 10, 5), (10, 1, 4, 0), (3, 2**53, 1, 3_002_399_751_580_331), (10, 20, 25, 50)],
+    [
+        (7, 20, 3, 9),
+        (20, 7, 9, 3),
+        (10, 5, 10, 5),
+        (10, 1, 4, 0),
+        (3, 2**53, 1, 3_002_399_751_580_331),
+        (10, 20, 25, 50),
+    ],
 )
 def test_stretching_goes_to_the_nearest_count_in_whole_numbers(total, new, count, stretched):
     plan, other = tm.Plan({"lr": FALL}, total=total), tm.Plan({"lr": FALL}, total=new)

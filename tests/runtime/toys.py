@@ -57,9 +57,18 @@ def train(optimizer: Optimizer, scheduler: Any, updates: int = 1) -> list[float]
     return used
 
 
-def through_a_file(data: Any) -> Any:
-    """The same data written by `torch.save` and read back by `torch.load`, which builds no object but plain ones."""
+def written(data: Any) -> bytes:
+    """What `torch.save` makes of data."""
     file = io.BytesIO()
     torch.save(data, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
+    return file.getvalue()
+
+
+def read(file: bytes) -> Any:
+    """What `torch.load` makes of it while it builds no object but plain ones."""
+    return torch.load(io.BytesIO(file), weights_only=True)
+
+
+def through_a_file(data: Any) -> Any:
+    """The same data, written and read back."""
+    return read(written(data))

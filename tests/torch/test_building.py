@@ -79,7 +79,9 @@ def test_the_first_update_under_a_warmup_from_zero_is_of_zero_and_not_of_the_opt
     """It is the plan's choice and shows (transformers#34754): with `init_value` the first update counts."""
     for first in (0.0, 0.25):
         optimizer = sgd(lr=0.3)
-        scheduler = Scheduler(optimizer, tm.Plan({"lr": tm.warmup_constant(peak_value=1.0, warmup=4, init_value=first)}))
+        scheduler = Scheduler(
+            optimizer, tm.Plan({"lr": tm.warmup_constant(peak_value=1.0, warmup=4, init_value=first)})
+        )
         assert train(optimizer, scheduler, 1) == [first]
         assert weights(optimizer) == [-first]
 

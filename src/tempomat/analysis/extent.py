@@ -61,7 +61,8 @@ def _reach(place: Place) -> Fraction:
     every = given.get("every") or given.get("timescale")
     if every is not None:
         return place.count(_PERIODS * every)
-    return place.count(max(own_breaks(place, MAX_LENGTH), default=0)) * Fraction(5, 4)
+    last = max(own_breaks(place, MAX_LENGTH), default=0)
+    return place.count(last + max(1, last // 4))
 
 
 def _to_one_percent(rate: float) -> int:

@@ -11,7 +11,7 @@ from tempomat.core import Duration, Unit
 from tempomat.core.errors import did_you_mean
 from tempomat.plan import Plan
 
-__all__ = ["RULES", "Finding", "LintError", "Rule", "explain", "faults_as_findings", "handbook", "lint"]
+__all__ = ["RULES", "Finding", "LintError", "Rule", "chosen", "explain", "faults_as_findings", "handbook", "lint"]
 
 
 def lint(

@@ -10,11 +10,11 @@ from tempomat.core import Unit
 def value(number: float) -> str:
     """A value in three digits.
 
-    >>> value(8.605e-05), value(0.0003), value(1.0)
-    ('8.61e-5', '3e-4', '1')
+    >>> value(8.605e-05), value(0.001), value(0.05), value(1.0)
+    ('8.61e-5', '1e-3', '0.05', '1')
     """
     digits, _, power = f"{number:.3g}".partition("e")
-    if not power and number and abs(number) < 1e-3:
+    if not power and number and abs(number) < 1e-2:
         digits, _, power = f"{number:.2e}".partition("e")
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
     return f"{digits}e{int(power)}" if power else digits

@@ -239,7 +239,9 @@ def check_rates(rates: Mapping[str, object] | object) -> dict[str, int]:
     if not isinstance(rates, Mapping):
         raise ScheduleError(f"must be a mapping such as {{steps_per_epoch: 100}}, got {rates!r}")
     given = cast(Mapping[str, object], rates)
-    wrong = [f"no conversion of the name {name!r}.{did_you_mean(name, RATES)}" for name in given if name not in RATES]
+    wrong = [
+        f"no conversion of the name {name!r}.{did_you_mean(str(name), RATES)}" for name in given if name not in RATES
+    ]
     good: dict[str, int] = {}
     for name, value in given.items():
         try:

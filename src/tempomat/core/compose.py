@@ -21,10 +21,10 @@ from tempomat.core.fields import (
     OptionalValue,
     check_arguments,
 )
-from tempomat.core.ops import Ops
+from tempomat.core.ops import Ops, counted, known_counts
 from tempomat.core.reactive import items_of, reactive_or_none
 from tempomat.core.schedule import Clocks, Node, Schedule, map_nodes
-from tempomat.core.shapes import Constant, counts, known_counts, starts_of
+from tempomat.core.shapes import Constant
 
 Tree = Annotated[Schedule, NodeKind()]
 Trees = Annotated[tuple[Schedule, ...], ListOf(NodeKind(), at_least=2)]
@@ -134,7 +134,7 @@ class Sequence(_Timed):
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        starts = starts_of(self._starts, self.boundaries)
+        starts = ops.starts(self._starts, self.boundaries)
 
         def branch(place: int, t: Any, ops: Ops) -> Any:
             return self.parts[place]._at(t - starts[place - 1] if place else t, ops)
@@ -151,13 +151,13 @@ class Sequence(_Timed):
         for place, node in enumerate(nodes):
             part = pure(node)
             if place and exact and getattr(node, "relative", False):
-                part = Constant(value=parts[-1](counts(starts[place]) - counts(starts[place - 1]))) * part
+                part = Constant(value=parts[-1](counted(starts[place]) - counted(starts[place - 1]))) * part
             parts.append(part)
         return cls(parts=tuple(parts), boundaries=parameters["boundaries"])
 
     @classmethod
     def spans(cls, parameters: Mapping[str, Any], clock: str, start: int) -> list[Span]:
-        starts = [start, *(start + counts(one) for one in parameters["boundaries"])]
+        starts = [start, *(start + counted(one) for one in parameters["boundaries"])]
         return [(clock, begin, end) for begin, end in zip(starts, [*starts[1:], None], strict=True)]
 
 
@@ -260,11 +260,11 @@ class Shift(_Timed):
     by: Length
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        return self.schedule._at(ops.maximum(t - counts(self.by), 0), ops)
+        return self.schedule._at(ops.maximum(t - ops.count(self.by), 0), ops)
 
     @classmethod
     def spans(cls, parameters: Mapping[str, Any], clock: str, start: int) -> list[Span]:
-        return [(clock, start + counts(parameters["by"]), None)]
+        return [(clock, start + counted(parameters["by"]), None)]
 
 
 @final
@@ -289,9 +289,8 @@ class Stretch(_Timed):
     factor: Factor
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        if isinstance(self.factor, (str, Duration)):
-            counts(self.factor)
-        return self.schedule._at(ops.real(t) / self.factor, ops)
+        factor = self.factor if isinstance(self.factor, float) else ops.count(self.factor)
+        return self.schedule._at(ops.real(t) / factor, ops)
 
     @classmethod
     def assemble(
@@ -322,7 +321,7 @@ class Repeat(_Timed):
     times: Times = None
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        length = counts(self.every)
+        length = ops.count(self.every)
         again = t % length
         return self.schedule._at(
             again if self.times is None else ops.where(t < length * self.times, again, length), ops

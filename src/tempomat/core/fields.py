@@ -19,6 +19,8 @@ from tempomat.core.clock import PLAIN, Duration, Unit
 from tempomat.core.errors import Fault, ScheduleError, did_you_mean, shown
 from tempomat.core.numbers import MAX_LENGTH, as_count, as_float
 
+NUMBER_PATTERN = r"^[+-]?[0-9._]+([eE][+-]?[0-9]+)?[kKMGBT]?$"
+"""How a number may be written as text, for JSON Schema."""
 MAX_PARTS = 4096
 """The most parts, values, boundaries or intervals of one schedule."""
 
@@ -77,7 +79,7 @@ class NumberKind(Kind):
             "maximum": self.at_most,
         }
         number = {"type": "number", **{key: bound for key, bound in keys.items() if bound is not None}}
-        text = {"type": "string", "pattern": r"^[+-]?[0-9._]+([eE][+-]?[0-9]+)?[kKMGBT]?$"}
+        text = {"type": "string", "pattern": NUMBER_PATTERN}
         return {"anyOf": [number, text, *([{"type": "null"}] if self.optional else [])]}
 
 

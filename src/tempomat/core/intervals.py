@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal, cast, final
 from tempomat.core.clock import Duration, Horizon, Unit
 from tempomat.core.errors import Fault, ScheduleError, did_you_mean, list_faults, shown
 from tempomat.core.fields import MAX_PARTS, CountKind, Kind, NumberKind
-from tempomat.core.ops import Ops
+from tempomat.core.ops import Ops, counted
 from tempomat.core.schedule import Node, Schedule
-from tempomat.core.shapes import counts
 
 Rule = Literal["step_decay", "exponential_decay", "linear_decay"]
 
@@ -181,13 +180,13 @@ class IntervalTable(Schedule):
     def _at(self, t: Any, ops: Ops) -> Any:
         table = self._table
         if table is None:
-            counts(next(value for one in self.intervals for _, value in one if isinstance(value, Duration)))
+            counted(next(value for one in self.intervals for _, value in one if isinstance(value, Duration)))
             return None
 
         def inside(place: int, t: Any, ops: Ops) -> Any:
             return _rule(self.rule, t, ops, table[place], last=place == len(table) - 1)
 
-        return ops.select(t, [one["start"] for one in table[1:]], inside)
+        return ops.select(t, ops.starts(tuple(one["start"] for one in table[1:]), ()), inside)
 
 
 def _number(start: int | Duration) -> int:
@@ -196,8 +195,8 @@ def _number(start: int | Duration) -> int:
 
 def _rule(rule: str, t: Any, ops: Ops, interval: dict[str, Any], *, last: bool) -> Any:
     """The formula of one interval, holding before its start and, unless it is the last, from its end on."""
-    start: int = interval["start"]
-    end: Any = interval.get("end")
+    start: Any = ops.count(interval["start"])
+    end: Any = ops.count(interval["end"]) if "end" in interval else None
     if rule == "step_decay":
         return ops.full(t, interval["lr"])
     if rule == "linear_decay":
@@ -208,4 +207,5 @@ def _rule(rule: str, t: Any, ops: Ops, interval: dict[str, Any], *, last: bool) 
         return ops.full(t, 0.0)  # 0 times an infinite power is no number
     t = ops.maximum(t, start)
     t = t if last or end is None else ops.minimum(t, end - 1)
-    return interval["init_lr"] * ops.power(interval["decay_rate"], ops.real((t - start) // interval["decay_interval"]))
+    decays = ops.real((t - start) // ops.count(interval["decay_interval"]))
+    return interval["init_lr"] * ops.power(interval["decay_rate"], decays)

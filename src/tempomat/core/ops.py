@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from tempomat.core.clock import Duration
 from tempomat.core.errors import ScheduleError
 from tempomat.core.numbers import MAX_COUNT, as_count
 
@@ -27,8 +28,25 @@ faults.
 """
 
 
+Length = int | str | Duration
+"""A count, or a duration that the run has yet to resolve."""
 Branch = Callable[[int, Any, "Ops"], Any]
 """One of several formulas by its place, at a count."""
+
+
+def counted(length: Length | None) -> int:
+    """A length that is a count by now; an unresolved one is refused."""
+    if isinstance(length, int):
+        return length
+    raise ScheduleError(
+        f"the length '{length}' is no count yet: it depends on the run. Put the schedule into a Plan and resolve it, "
+        "or call schedule.resolve(Horizon(total=..., rates=...))"
+    )
+
+
+def known_counts(lengths: tuple[Length, ...]) -> tuple[int, ...] | None:
+    """Lengths that are all counts by now, else None; what evaluation would otherwise find out each time."""
+    return cast("tuple[int, ...]", lengths) if all(isinstance(one, int) for one in lengths) else None
 
 
 class Ops:
@@ -70,6 +88,14 @@ class Ops:
     def select(self, t: Any, boundaries: Sequence[int], branch: Branch) -> Any:
         """`branch(k, t)`, k the number of boundaries at or below `t`."""
         raise NotImplementedError
+
+    def count(self, length: Length) -> Any:
+        """A length as a number of counts; an unresolved one is refused."""
+        return counted(length)
+
+    def starts(self, known: tuple[int, ...] | None, lengths: tuple[Length, ...]) -> Any:
+        """Several lengths as counts; `known` where they were prepared."""
+        return tuple(counted(one) for one in lengths) if known is None else known
 
     def other(self, unit: str, t: Any) -> Any:
         """The count of the clock `unit`; `t` itself where a single clock was given."""
@@ -161,8 +187,16 @@ class NumpyOps(Ops):
 class ArrayOps(Ops):
     """Tensors and tracers, through the namespace `xp` of the array API standard. No Python branch on a value."""
 
-    def __init__(self, xp: Any, dtype: Any) -> None:
+    def __init__(self, xp: Any, dtype: Any, *, in_floats: bool = False) -> None:
+        self.in_floats = in_floats  # whether lengths are too long for the backend's integers
         self.xp, self.dtype, self.cos, self.sqrt, self.where = xp, dtype, xp.cos, xp.sqrt, xp.where
+
+    def count(self, length: Length) -> int | float:
+        count = counted(length)
+        return float(count) if self.in_floats else count
+
+    def starts(self, known: tuple[int, ...] | None, lengths: tuple[Length, ...]) -> tuple[int | float, ...]:
+        return tuple(self.count(one) for one in (lengths if known is None else known))
 
     def real(self, t: Any) -> Any:
         return self.xp.astype(t, self.dtype)
@@ -232,7 +266,9 @@ def _evaluate_array(formula: Callable[[Any, Ops], Any], count: Any, name: str, l
     if _is_64_bit(xp):
         count, ops = xp.astype(count, xp.int64), ArrayOps(xp, xp.float64)
     else:
-        count, ops = xp.astype(count, xp.int32 if longest() < 2**31 else xp.float32), ArrayOps(xp, xp.float32)
+        in_floats = longest() >= 2**31
+        count = xp.astype(count, xp.float32 if in_floats else xp.int32)
+        ops = ArrayOps(xp, xp.float32, in_floats=in_floats)
     return formula(ops.maximum(count, 0), ops)
 
 

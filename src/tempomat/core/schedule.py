@@ -231,7 +231,7 @@ class Schedule(Node):
 
     def _longest(self) -> int:
         """The largest length in the tree."""
-        return max((int(one) for node in self.walk() for one in _lengths(node) if isinstance(one, int)), default=0)
+        return max((one for node in self.walk() for one in _flat(tuple(_lengths(node))) if type(one) is int), default=0)
 
     @property
     def controllers(self) -> tuple[Controller, ...]:
@@ -262,6 +262,14 @@ def _compose(name: str, **parameters: Any) -> Any:
 def _lengths(node: Node) -> Iterator[Any]:
     for value in node.parameters().values():
         yield from cast(tuple[Any, ...], value) if isinstance(value, tuple) else (value,)
+
+
+def _flat(values: tuple[Any, ...]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, tuple):
+            yield from _flat(cast(tuple[Any, ...], value))
+        else:
+            yield value
 
 
 def _resolved(value: Any, horizon: Horizon, unit: Unit, below: Unit) -> Any:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, cast, final
+from typing import Any, final
 
-from tempomat.core.clock import Duration
-from tempomat.core.errors import Fault, ScheduleError
+from tempomat.core.errors import Fault
 from tempomat.core.fields import (
     Boundaries,
     Length,
@@ -21,28 +20,8 @@ from tempomat.core.fields import (
     Value,
     Values,
 )
-from tempomat.core.ops import Ops
+from tempomat.core.ops import Ops, known_counts
 from tempomat.core.schedule import Clocks, Schedule
-
-
-def counts(length: int | str | Duration | None) -> int:
-    """A length that is a count by now; an unresolved one is refused."""
-    if isinstance(length, int):
-        return length
-    raise ScheduleError(
-        f"the length '{length}' is no count yet: it depends on the run. Put the schedule into a Plan and resolve it, "
-        "or call schedule.resolve(Horizon(total=..., rates=...))"
-    )
-
-
-def known_counts(lengths: tuple[int | str | Duration, ...]) -> tuple[int, ...] | None:
-    """Lengths that are all counts by now, else None; what evaluation would otherwise find out each time."""
-    return cast("tuple[int, ...]", lengths) if all(isinstance(one, int) for one in lengths) else None
-
-
-def starts_of(known: tuple[int, ...] | None, lengths: tuple[int | str | Duration, ...]) -> tuple[int, ...]:
-    """The counts of prepared lengths; unresolved ones are refused."""
-    return tuple(counts(one) for one in lengths) if known is None else known
 
 
 @final
@@ -98,7 +77,7 @@ class Linear(Schedule):
     duration: Span
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        first, last, length = self.init_value, self.end_value, counts(self.duration)
+        first, last, length = self.init_value, self.end_value, ops.count(self.duration)
         line = first + (last - first) * (ops.real(ops.clip(t, 0, length)) / length)
         return ops.where(t < length, line, last)
 
@@ -137,7 +116,7 @@ class Polynomial(Schedule):
     power: Positive
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        first, last, length = self.init_value, self.end_value, counts(self.duration)
+        first, last, length = self.init_value, self.end_value, ops.count(self.duration)
         left = 1.0 - ops.real(ops.clip(t, 0, length)) / length
         curve = last + (first - last) * ops.power(left, self.power)
         return ops.where(t <= 0, first, ops.where(t < length, curve, last))
@@ -179,7 +158,7 @@ class Cosine(Schedule):
     duration: Span
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        first, last, length = self.init_value, self.end_value, counts(self.duration)
+        first, last, length = self.init_value, self.end_value, ops.count(self.duration)
         angle = math.pi * ops.real(ops.clip(t, 0, length)) / length
         wave = last + 0.5 * (first - last) * (1.0 + ops.cos(angle))
         return ops.where(t <= 0, first, ops.where(t < length, wave, last))
@@ -234,7 +213,7 @@ class Exponential(Schedule):
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        step = counts(self.every)
+        step = ops.count(self.every)
         if self.init_value == 0.0:
             return ops.full(t, 0.0)  # 0 times an infinite power is no number
         exponent = ops.real(t // step) if self.staircase else ops.real(t) / step
@@ -278,7 +257,7 @@ class InverseSqrt(Schedule):
     timescale: Length
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        scale = counts(self.timescale)
+        scale = ops.count(self.timescale)
         return self.init_value * ops.sqrt(scale / (ops.real(t) + scale))
 
 
@@ -314,7 +293,7 @@ class StepDecay(Schedule):
     every: Length
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        drops = ops.real(t // counts(self.every))
+        drops = ops.real(t // ops.count(self.every))
         return self.init_value * ops.power(self.factor, drops) if self.init_value else ops.full(t, 0.0)
 
 
@@ -358,7 +337,7 @@ class MultiStep(Schedule):
         object.__setattr__(self, "_values", tuple(accumulate(factors, float.__mul__, initial=self.init_value)))
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        return ops.lookup(t, starts_of(self._starts, self.milestones), self._values)
+        return ops.lookup(t, ops.starts(self._starts, self.milestones), self._values)
 
 
 @final
@@ -399,7 +378,7 @@ class PiecewiseConstant(Schedule):
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        return ops.lookup(t, starts_of(self._starts, self.boundaries), self.values)
+        return ops.lookup(t, ops.starts(self._starts, self.boundaries), self.values)
 
 
 @final
@@ -443,7 +422,7 @@ class PiecewiseLinear(Schedule):
             )
 
     def _at(self, t: Any, ops: Ops) -> Any:
-        points, values = starts_of(self._starts, self.boundaries), self.values
+        points, values = ops.starts(self._starts, self.boundaries), self.values
 
         def line(place: int, t: Any, ops: Ops) -> Any:
             if place in (0, len(points)):

@@ -43,7 +43,8 @@ class TensorBoard:
     """A mirror of the record for TensorBoard: entries as applied under their `tag`, measurements under their own names.
 
     A point's step is the count of the plan's clock. Values are in float32 there; the record has them in full. On resume
-    the points of the steps that are done again are purged, if the event files are this mirror's own.
+    the points of the steps that are done again are purged, if the event files are this mirror's own and the session
+    before began in an earlier second.
 
     Args:
         target: a folder for event files, written by TensorBoard's own library; None for the run's own folder; or a
@@ -66,6 +67,7 @@ class TensorBoard:
 
     def start(self, folder: Path, plan: Plan, after: int | None) -> None:
         """Open the event file, and on resume purge the points above the count `after`."""
+        self.close()
         self._clock, self._tags = str(plan.clock), {}
         for entry in plan.schedules:
             twin = self._tags.setdefault(tag(entry), entry)

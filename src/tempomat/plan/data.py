@@ -170,8 +170,9 @@ def _values(
     for key, kind in kinds.items():
         if key in given:
             where = f"{path}.{key}"
+            before = len(faults)
             values[key] = _child(kind, given[key], where, faults, depth)
-            if not faults or not faults[-1].path.startswith(where):
+            if len(faults) == before:
                 faults += [fault.under(where) for fault in kind.faults(values[key])]
     return values
 

@@ -5,22 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tempomat.core import RATES, IntervalTable, Unit
-from tempomat.core.fields import CountKind, defaults_of, kinds_of
+from tempomat.core.fields import NUMBER_PATTERN, CountKind, defaults_of, kinds_of
 from tempomat.core.intervals import RULES
 from tempomat.plan.data import Builder, registry
 
 
 def schema() -> dict[str, Any]:
     """The schema of a plan, draft 2020-12."""
-    variants = [_variant(name, builder) for name, builders in sorted(registry().items()) for builder in builders]
-    tables = [
-        _mapping(
-            {"type": {"const": rule}, "intervals": kinds_of(IntervalTable)["intervals"].schema()},
-            ["type", "intervals"],
-            "",
-        )
-        for rule in RULES
-    ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tempomat plan",
@@ -45,8 +36,27 @@ def schema() -> dict[str, Any]:
             ["schedules"],
             "Every scheduled hyperparameter of a run.",
         ),
-        "$defs": {"schedule": {"anyOf": [{"type": "number"}, {"type": "string"}, *variants, *tables]}},
+        "$defs": {"schedule": {"anyOf": [{"type": "number"}, {"type": "string", "pattern": NUMBER_PATTERN}, _typed()]}},
     }
+
+
+def _typed() -> dict[str, Any]:
+    """A mapping with a `type`, which alone says what else it may have: editors then speak of one type, not of all."""
+    variants: dict[str, list[dict[str, Any]]] = {
+        name: [_variant(name, one) for one in builders] for name, builders in sorted(registry().items())
+    }
+    intervals = kinds_of(IntervalTable)["intervals"].schema()
+    for rule in RULES:
+        table = _mapping({"type": {"const": rule}, "intervals": intervals}, ["type", "intervals"], "")
+        variants[rule] = [*variants.get(rule, []), table]
+    cases = [
+        {
+            "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+            "then": several[0] if len(several) == 1 else {"anyOf": several},
+        }
+        for name, several in variants.items()
+    ]
+    return {"type": "object", "required": ["type"], "properties": {"type": {"enum": list(variants)}}, "allOf": cases}
 
 
 def _variant(name: str, builder: Builder) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def parse_yaml(text: str, source: str = "plan") -> tuple[Any, Lines]:
     """
     import yaml
 
-    if len(text) > MAX_BYTES:
-        raise PlanError(f"{source}: has {len(text):_} characters; a plan has at most {MAX_BYTES:_}")
+    size = len(text) if len(text) > MAX_BYTES else len(text.encode(errors="surrogatepass"))
+    if size > MAX_BYTES:
+        raise PlanError(f"{source}: has {size:_} bytes; a plan has at most {MAX_BYTES:_}")
     reader = _Reader(source)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -41,6 +42,8 @@ def parse_yaml(text: str, source: str = "plan") -> tuple[Any, Lines]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise PlanError(f"{source}{where}: is no YAML: {getattr(error, 'problem', None) or error}") from None
+    except UnicodeEncodeError as error:
+        raise PlanError(f"{source}: is no UTF-8 text (character {error.start})") from None
     return reader.data, reader.lines
 
 
@@ -49,7 +52,7 @@ class _Reader:
 
     def __init__(self, source: str) -> None:
         self.source, self.data, self.lines = source, None, Lines()
-        self.stack: list[tuple[Any, str, list[str | None]]] = []
+        self.stack: list[tuple[Any, str, list[Any]]] = []  # what is open, its path, the key read last and its line
         self.documents = 0
 
     def take(self, event: Any) -> None:
@@ -65,7 +68,7 @@ class _Reader:
             self._refuse_if(event.tag is not None, line, f"tags ({event.tag}) are not read; a plan is plain data")
             self._refuse_if(len(self.stack) >= MAX_NESTING, line, f"is nested more than {MAX_NESTING} levels deep")
             opened: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-            self.stack.append((opened, self._place(opened, line), [None]))
+            self.stack.append((opened, self._place(opened, line), [None, 0]))
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             self.stack.pop()
         elif isinstance(event, yaml.ScalarEvent):
@@ -76,7 +79,7 @@ class _Reader:
         holder = self.stack[-1] if self.stack else None
         if holder is not None and isinstance(holder[0], dict) and holder[2][0] is None:
             self._refuse_if(event.value in holder[0], line, f"the key {event.value!r} stands twice in one mapping")
-            holder[2][0] = event.value
+            holder[2][:] = [event.value, line]
         else:
             self._place(event.value if event.style else _scalar(event.value), line)
 
@@ -88,7 +91,7 @@ class _Reader:
             self._refuse_if(len(holder) >= MAX_ITEMS, line, f"{above or 'the plan'} has more than {MAX_ITEMS} entries")
             if isinstance(holder, dict):
                 self._refuse_if(key[0] is None, line, "a key must be a name")
-                path = join_path(above, str(key[0]))
+                path, line = join_path(above, str(key[0])), key[1] or line
                 holder[key[0]], key[0] = value, None
             else:
                 path = f"{above}[{len(holder)}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
@@ -94,7 +94,9 @@ class RunFolder:
             name = self._put_plan(plan, made)
             log = self.log or self._new_log(made)
             session = new_session(plan, name, log.size, self._notes)
-            # in this order: after the cut, what the last session noted about the record no longer holds
+            # first to go again if this fails: without it the folder holds no run
+            made.insert(0, self.path / INFO)
+            # before the cut, after which what the last session noted about the record no longer holds
             write_info(self.path, {**self.info, "sessions": [*self.sessions, session]})
             log.cut()
         except BaseException:
@@ -106,6 +108,17 @@ class RunFolder:
         self.info["sessions"].append(session)
         self.log, self.begun = log, True
         return log
+
+    def events(self) -> list[Row]:
+        """The events in the record so far; before `begin`, in the part that is kept."""
+        if self.log is None:
+            return []
+        self.log.flush()
+        try:
+            with open(self.log.path, "rb") as file:
+                return [parse(line) for line in _until(file, self.log.size) if line.startswith(b'{"event":')]
+        except OSError as error:
+            raise RecordError(f"{self.log.path}: cannot be read: {error}") from error
 
     def end(self) -> None:
         """Note in `run.json` that the session was closed, and what the record is then."""
@@ -180,6 +193,15 @@ class RunFolder:
         except OSError as error:
             raise RecordError(f"{path}: cannot be made: {error.strerror}") from error
         return Log(path)
+
+
+def _until(file: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The lines that begin before a place in the file."""
+    for line in file:
+        if size <= 0:
+            return
+        size -= len(line)
+        yield line
 
 
 def comes_to(plan: Plan, resolved: Plan) -> bool:

@@ -138,10 +138,12 @@ class Log:
             raise RecordError(self.failed) from error
 
     def close(self) -> None:
-        """Flush and close; does nothing the second time."""
-        if self._handle >= 0 and os.getpid() == self._process and not self.failed:
-            self.flush()
-        self._close()
+        """Flush and close, also if that fails; does nothing the second time."""
+        try:
+            if self._handle >= 0 and os.getpid() == self._process and not self.failed:
+                self.flush()
+        finally:
+            self._close()
 
     def _close(self) -> None:
         handle, self._handle = self._handle, -1

@@ -15,7 +15,7 @@ from tempomat.core import RecordError, TempomatError
 from tempomat.plan import Plan
 from tempomat.runs.folder import RunFolder, comes_to, differs
 from tempomat.runs.log import Log
-from tempomat.runs.rows import Row, encode, encode_values, numbers
+from tempomat.runs.rows import Row, encode, encode_values, numbers, parse
 
 _GOES_BACK = ("rewind", "resume")
 """Events after which a count may be lower than in the row before."""
@@ -206,7 +206,10 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        finally:
+            self._finish()
 
     @property
     def _log(self) -> Log:
@@ -230,16 +233,24 @@ class Recorder:
             what = differs("the plan has changed while it was recorded", self._plan, plan)
             fix = "Close the recorder, and open it again with resume=offset and on_change='accept'"
             raise RecordError(f"{self.folder}: {what}. {fix}")
-        if not self._run.begun:
-            self._begin(plan, scheduler.events, counts)
         if scheduler is not self._scheduler:
-            self._seen, self._latest = 0, None
+            events = scheduler.events
+            seen = self._recorded(events)
+            if not self._run.begun:
+                self._begin(plan, events[seen:], counts)
+            self._seen, self._latest = seen, events[seen - 1] if seen else None
         self._scheduler, self._plan = scheduler, plan
 
-    def _begin(self, plan: Plan, events: Sequence[Event], counts: Mapping[str, int]) -> None:
+    def _recorded(self, events: Sequence[Event]) -> int:
+        """How many of a scheduler's events are in the record already: one that was pickled brings old ones along."""
+        old = [{**one, "time": 0} for one in self._run.events()] if events else []
+        new = [{**parse(self._line(one, {})), "time": 0} for one in events[: len(old)]]
+        return next((number for number in range(len(new), 0, -1) if new[:number] == old[-number:]), 0)
+
+    def _begin(self, plan: Plan, news: Sequence[Event], counts: Mapping[str, int]) -> None:
         """Change the folder, now that everything is known to fit it."""
         self._run.check(plan)
-        if not any(one.get("event") in _GOES_BACK for one in events):
+        if not _goes_back(news):
             self._refuse_going_back(counts)
         after = self._counts.get(plan.clock, -1) if self._resumed else None
         for mirror in self._mirrors:
@@ -262,7 +273,7 @@ class Recorder:
         # a scheduler that loads a state starts its events anew
         same = self._seen <= len(events) and (not self._seen or events[self._seen - 1] == self._latest)
         news = events[self._seen :] if same else events
-        back = any(one.get("event") in _GOES_BACK for one in news)
+        back = _goes_back(news)
         if rows and not back:
             self._refuse_going_back(counts)
         lines = [self._line(one, counts) for one in news] + [encode_values(row) for row in rows]
@@ -273,9 +284,11 @@ class Recorder:
 
     def _line(self, event: Event, counts: Mapping[str, int]) -> bytes:
         try:
-            return encode({**event, "counts": event.get("counts", counts), "time": self._time()})
-        except (TypeError, ValueError, RecursionError) as error:
-            raise RecordError(f"the event {event.get('event')!r} cannot be recorded: {error}") from None
+            return encode(
+                {"event": event["event"], **event, "counts": event.get("counts", counts), "time": self._time()}
+            )
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise RecordError(f"the event {event.get('event')!r} cannot be recorded: {error!r}") from None
 
     def _refuse_going_back(self, counts: Mapping[str, int]) -> None:
         for unit, before in self._counts.items():
@@ -284,6 +297,10 @@ class Recorder:
                     f"{self.folder}: {unit} is {counts[unit]}, and {before} in the row before. A count goes back by "
                     "rewind() only; after loading a checkpoint, open the recorder with that checkpoint's resume=offset"
                 )
+
+
+def _goes_back(news: Sequence[Event]) -> bool:
+    return any(one.get("event") in _GOES_BACK for one in news)
 
 
 def _finish(run: RunFolder, mirrors: tuple[Mirror, ...], process: int) -> None:

@@ -55,6 +55,11 @@ class Track:
             return self.tree.given([one.level(s) for one, s in zip(self.tree.controllers, states, strict=True)])
         return cast(Schedule, self.tree)
 
+    def moved(self, states: Sequence[State]) -> bool:
+        """Whether other states mean another level."""
+        levels = zip(self.tree.controllers, self.states, states, strict=True)
+        return any(rule.level(old) != rule.level(new) for rule, old, new in levels)
+
     def at(self, counts: Mapping[str, int], clock: str, schedule: Schedule | None = None) -> float:
         """The value at these counts, refused where the target could not take it."""
         schedule = schedule or self.schedule
@@ -229,18 +234,26 @@ class Engine:
 
     def _commit(self, counts: dict[str, int], states: Mapping[str, list[State]] | None = None) -> None:
         """Move to new counts and states: compute, check, write, then move."""
-        schedules = {name: self.tracks[name].under(new) for name, new in (states or {}).items()}
-        fresh = {name: track.at(counts, self.clock, schedules.get(name)) for name, track in self.tracks.items()}
+        tracks, states = self.tracks, states or {}
+        schedules = {name: tracks[name].under(new) for name, new in states.items() if tracks[name].moved(new)}
+        moved = {unit for unit, count in counts.items() if count != self.counts.get(unit)}
+        touched = [
+            track
+            for track in tracks.values()
+            if track.name in schedules or (track.clock in moved if track.clock else bool(moved))
+        ]
+        fresh = {track.name: track.at(counts, self.clock, schedules.get(track.name)) for track in touched}
         if self.started:
             self._write(fresh)
-        for name, new in (states or {}).items():
-            self.tracks[name].states, self.tracks[name].schedule = new, schedules[name]
-        if schedules or counts[self.clock] != self.counts[self.clock] + 1:
+        for name, new in states.items():
+            tracks[name].states = new
+        for name, schedule in schedules.items():
+            tracks[name].schedule = schedule
             self._length = 0
         self.counts.update(counts)
 
     def _write(self, fresh: Mapping[str, float], *, anew: bool = False) -> None:
-        for track in sorted(self.tracks.values(), key=lambda track: not track.outside):
+        for track in sorted((self.tracks[name] for name in fresh), key=lambda track: not track.outside):
             value = fresh[track.name]
             if anew or value != track.asked:
                 track.write(value)

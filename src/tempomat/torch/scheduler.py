@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -103,7 +104,7 @@ class Scheduler(LRScheduler):
         self._warned: set[str] = set()
         self._updates = [0] * len(self.optimizers)
         self._none = list(self._updates)
-        self._seen: dict[str, tuple[list[dict[str, Any]], int, int, int]] = {}
+        self._seen: dict[str, list[dict[str, Any]]] = {}
         self._bound: dict[str, GroupTarget] = {}
         self.base_lrs = [_plain(group["lr"]) for group in self.optimizer.param_groups if "lr" in group]
         self._take(self._find())
@@ -353,7 +354,7 @@ class Scheduler(LRScheduler):
 
     def _take(self, bound: dict[str, GroupTarget]) -> None:
         self._bound = bound
-        self._seen = {label: _marks(one) for label, one in self.optimizers.items()}
+        self._seen = {label: list(one.param_groups) for label, one in self.optimizers.items()}
         writes: dict[str, tuple[Target, bool]] = {name: (target.writer(), False) for name, target in bound.items()}
         writes |= {name: (own, True) for name, own in self._given.items() if own is not None}
         self._engine.aim({name: write for name, write in writes.items() if name in self._engine.tracks})
@@ -361,9 +362,9 @@ class Scheduler(LRScheduler):
     def _refuse_unruled_groups(self, bound: Mapping[str, GroupTarget]) -> None:
         """A group that came later and that no entry reaches would silently keep its own values."""
         reached = {id(group) for target in bound.values() for group in target.groups}
-        for label, (_, before, *_rest) in self._seen.items():
-            for place, group in enumerate(self.optimizers[label].param_groups[before:], before):
-                if id(group) not in reached and self._bound:
+        for label, before in self._seen.items():
+            for place, group in enumerate(self.optimizers[label].param_groups):
+                if id(group) not in reached and self._bound and place >= len(before):
                     name = group.get("name", "without a name")
                     raise BindingError(f"param group {place} ({name}) was added, and no entry of the plan reaches it")
 
@@ -406,18 +407,12 @@ class Scheduler(LRScheduler):
     def _stale(self) -> bool:
         if not self._engine.started:
             return True
-        return any(not _same(self.optimizers[label], marks) for label, marks in self._seen.items())
+        return any(not _same(self.optimizers[label], groups) for label, groups in self._seen.items())
 
 
-def _marks(optimizer: Optimizer) -> tuple[list[dict[str, Any]], int, int, int]:
-    """What tells that groups were added, removed or replaced, without looking at each."""
-    groups = optimizer.param_groups
-    return groups, len(groups), id(groups[0]), id(groups[-1])
-
-
-def _same(optimizer: Optimizer, marks: tuple[list[dict[str, Any]], int, int, int]) -> bool:
-    groups, now = marks[0], optimizer.param_groups
-    return now is groups and len(now) == marks[1] and id(now[0]) == marks[2] and id(now[-1]) == marks[3]
+def _same(optimizer: Optimizer, seen: list[dict[str, Any]]) -> bool:
+    now = optimizer.param_groups
+    return len(now) == len(seen) and all(map(operator.is_, now, seen))
 
 
 def _found_inf(optimizer: Optimizer) -> bool:

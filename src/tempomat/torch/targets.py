@@ -119,8 +119,12 @@ def bind(
                 if entry.group in later:
                     continue
                 raise ScheduleError(_no_group(entry.group, places))
-            groups = [group for group in groups if (id(group), entry.key, entry.index) not in taken]
             holders = [group for group in groups if entry.key in group]
+            if holders:
+                # with every group spoken for, a general entry is the rule for groups that come later
+                holders = [group for group in holders if (id(group), entry.key, entry.index) not in taken]
+                if not holders:
+                    continue
             if not holders:
                 _must_be_read_by_the_loop(entry, places)
                 continue

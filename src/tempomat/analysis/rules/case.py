@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 from tempomat.analysis.curve import Counts, Curve, Values
 from tempomat.analysis.extent import Extent
 from tempomat.analysis.structure import Place, breaks, change, end_of, is_leaf, places
 from tempomat.analysis.study import Entry, Study
-from tempomat.core import ScheduleError, Sequence, Unit
-from tempomat.core.ops import ScalarOps
+from tempomat.core import Schedule, ScheduleError, Sequence, Unit
 from tempomat.core.recipes import FromRecipe
 
 Traced = tuple[Curve, Counts, Values]
@@ -86,18 +85,20 @@ class Case:
             return None
         return shapes[0].path_of("warmup", "duration"), shapes[0].clock, shapes[0].count(end)
 
-    def value(self, place: Place, node: Any, own: Fraction | int, at: Fraction) -> float | None:
-        """The value of a node below `place` at its own count, while the clock of `place` is at `at`."""
-        count = int(own) if own == int(own) else float(own)
-        if not node.clocks - {""}:
-            return float(node._at(count, ScalarOps()))
-        if place.clock != self.study.clock:
+    def value(self, place: Place, tree: Schedule, own: Fraction, at: Fraction) -> float | None:
+        """The value of a tree at its own count, while the clock of `place` is at `at`; None where that is not known."""
+        if not tree.clocks - {""}:
+            # a stretched shape may be between two of its own counts; a millionth of one is near enough for a message
+            own = own.limit_denominator(1_000_000) if own < 2**40 else Fraction(round(own))
+            return float(tree.stretch(own.denominator)(own.numerator))
+        if place.clock != self.study.clock or own.denominator > 1:
             return None
         try:
-            ratios = self.study.ratios(self.study.clocks_of(node))
+            ratios = self.study.ratios(self.study.clocks_of(tree))
         except ScheduleError:
             return None
-        return float(node._at(count, ScalarOps({unit: int(at * ratio) for unit, ratio in ratios.items()})))
+        counts = {unit: int(at * ratio) for unit, ratio in ratios.items()}
+        return tree.at_counts({**counts, place.clock: own.numerator}, place.clock)
 
     def _in_force_at_end(self, place: Place) -> bool:
         for clock, begin, end in place.spans:
@@ -127,7 +128,8 @@ class Case:
             curve = Curve.of(entry.curve, self.study)
         except ScheduleError:
             return None
-        last = extent.of(curve.clock) - 1
+        length = self.length(curve.clock)
+        last = length - 1 if length else extent.of(curve.clock)
         found = [place for place in self.places(entry) if place.clock == curve.clock]
         counts, values = curve.trace(last, (at for place in found for at in breaks(place, last)))
         return curve, counts, values

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tempomat.analysis.rules.case import Case
 from tempomat.analysis.rules.registry import Finding, Hit, rule
-from tempomat.core import PlanError
+from tempomat.core import Fault, PlanError
 
 
 @rule(
@@ -62,4 +62,9 @@ def unreadable_plan(case: Case) -> Iterator[Hit]:
 
 def faults_as_findings(error: PlanError) -> tuple[Finding, ...]:
     """What loading a plan refused, in the shape of findings."""
-    return tuple(Finding("TM001" if fault.path else "TM002", "error", fault.path, fault.message) for fault in error.faults)
+    return tuple(map(_finding, error.faults))
+
+
+def _finding(fault: Fault) -> Finding:
+    message, _, fix = fault.message.partition(". ")
+    return Finding("TM001" if fault.path else "TM002", "error", fault.path, message, fix)

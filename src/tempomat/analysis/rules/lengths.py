@@ -124,7 +124,8 @@ def impossible_in_this_run(case: Case) -> Iterator[Hit]:
         overlaps = {hit.path for hit in _overlaps(case, entry)}
         for fault in entry.faults:
             if fault.path not in overlaps and not fault.path.endswith(".warmup"):
-                yield Hit(fault.path, fault.message)
+                message, _, fix = fault.message.partition(". ")
+                yield Hit(fault.path, message, fix)
 
 
 @rule(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 
@@ -124,13 +123,14 @@ def lr_vanishes(case: Case) -> Iterator[Hit]:
         if entry.target.key != "lr" or traced is None or not np.isfinite(traced[2]).all():
             continue
         curve, counts, values = traced
-        peak = float(np.abs(values).max())
-        left = int(counts[-1]) + 1
+        peak, length = float(np.abs(values).max()), int(counts[-1]) + 1
         seen = np.flatnonzero(np.abs(values) >= _VANISHED * peak)
-        last = int(counts[seen[-1]]) if peak > 0 else left
-        if left - last > _LONG * left and not any(_holds_on_purpose(place.node) for place in case.leaves_at_end(entry)):
-            rest = words.share(left - last, left)
-            message = f"is below a millionth of its peak from {words.count(last + 1, curve.clock)} on, the last {rest} of the run"
+        start = curve.first(counts[seen[-1] :], lambda rest: np.abs(rest) < _VANISHED * peak)
+        if start is None or any(_holds_on_purpose(place.node) for place in case.leaves_at_end(entry)):
+            continue
+        if length - start > _LONG * length:
+            share = words.share(length - start, length)
+            message = f"is below a millionth of its peak from {words.count(start, curve.clock)} on, the last {share} of the run"
             yield Hit(entry.path, message, "Is the rate meant per epoch? Give its period with `every`, or a floor")
 
 
@@ -172,26 +172,21 @@ def rises_as_lr_falls(case: Case) -> Iterator[Hit]:
         lr = falling.get(entry.target.group) or falling.get(None) or next(iter(falling.values()), None)
         found = None if lr is None else _opposed(case, lr, entry)
         if lr is not None and found is not None:
-            start, rise, fall = found
-            message = f"rises {rise} from {words.count(start)} on, while {lr.name} falls {fall}"
+            rise, fall, start = found
+            message = f"rises {rise} while {lr.name} falls {fall}, from {start} on"
             yield Hit(entry.path, message, "Let it fall with the lr, or ignore the rule if this is meant")
 
 
-def _opposed(case: Case, lr: Entry, other: Entry) -> tuple[int, str, str] | None:
-    """From the lr's peak on: whether it falls and the other rises."""
+def _opposed(case: Case, lr: Entry, other: Entry) -> tuple[str, str, str] | None:
+    """How one rises and the other falls from the lr's peak to the end, and where the peak is; None unless both do."""
     one, two = case.traced(lr), case.traced(other)
-    if one is None or two is None or one[0].clock not in (two[0].clock, str(case.study.clock)):
+    if one is None or two is None or one[0].clock != two[0].clock:
         return None
-    curve, counts, values = one
-    if two[0].clock != curve.clock and other.curve is not None and other.curve.clocks:
+    _, counts, values = one
+    top = int(values.argmax())
+    low, high = (float(value) for value in two[0].at(counts[[top, -1]]))
+    peak, end = float(values[top]), float(values[-1])
+    if not (high > max(low, low * _NOTICED) and peak > max(end, end * _NOTICED)):
         return None
-    top, last = int(values.argmax()), counts[-1:]
-    start = counts[top : top + 1]
-    before, after = (float(two[0].at(at)[0]) for at in (start, last))
-    high, low = float(values[top]), float(values[-1])
-    if not (after > before * _NOTICED and after > before and high > low * _NOTICED and high > low):
-        return None
-    return int(start[0]), f"from {words.value(before)} to {words.value(after)}", f"to {words.value(low)}"
-
-
-_ = Fraction
+    rise, fall = (f"from {words.value(a)} to {words.value(b)}" for a, b in ((low, high), (peak, end)))
+    return rise, fall, words.count(int(counts[top]), one[0].clock)

@@ -13,6 +13,8 @@ from tempomat.core import Duration, On, ScheduleError, Unit
 
 _FEW_STEPS = 10
 """Optimizer steps per epoch below which counts of the two cannot be told apart."""
+_A_LENGTH = 2
+"""The smallest count that says something: a period of 1 is a default."""
 _MANY_EPOCHS = 20
 """How many times the run's epochs a length has to be to look like optimizer steps."""
 
@@ -84,17 +86,22 @@ def epochs_or_steps(case: Case) -> Iterator[Hit]:
     if epochs is None:
         return
     for entry in case.entries:
-        bare = [(path, size) for path, size, unit in lengths(entry.written, case.study.clock, entry.path)
-                if isinstance(size, int) and size > 1 and unit == case.study.clock]  # fmt: skip
-        if not bare:
+        path, longest = _longest_bare(case, entry)
+        if longest < _A_LENGTH:
             continue
-        path, longest = max(bare, key=lambda one: one[1])
         if case.study.clock == Unit.EPOCHS and longest > _MANY_EPOCHS * epochs:
             message = f"{words.count(longest)} counts epochs, and the run has {words.count(epochs)}"
-            yield Hit(path, f"{message}: are these optimizer steps?", "Write the unit: 1_000 optimizer_steps")
+            yield Hit(path, f"{message}: are these optimizer steps?", f"Write the unit: {longest:_} optimizer_steps")
         elif case.study.clock == Unit.OPTIMIZER_STEPS and longest <= epochs and _long_epochs(case, epochs):
             message = f"{words.count(longest)} counts optimizer steps, and the run has {words.count(epochs)} epochs"
             yield Hit(path, f"{message}: are these epochs?", f"Write the unit: {longest} epochs")
+
+
+def _longest_bare(case: Case, entry: Entry) -> tuple[str, int]:
+    """The path and the size of the longest count that is written without a unit and counts the plan's clock."""
+    found = lengths(entry.written, case.study.clock, entry.path)
+    bare = [(path, size) for path, size, unit in found if isinstance(size, int) and unit == case.study.clock]
+    return max(bare, key=lambda one: one[1], default=("", 0))
 
 
 def _epochs(case: Case) -> Fraction | None:

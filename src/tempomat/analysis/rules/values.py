@@ -9,10 +9,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tempomat.analysis import words
-from tempomat.analysis.curve import Curve
-from tempomat.analysis.rules.case import Case
+from tempomat.analysis.curve import Curve, Values
+from tempomat.analysis.rules.case import Case, Traced
 from tempomat.analysis.rules.registry import Hit, few, rule
 from tempomat.analysis.structure import Place
 from tempomat.analysis.study import at_first_levels
@@ -51,11 +52,14 @@ def not_finite(case: Case) -> Iterator[Hit]:
     """
     for entry in case.resolved:
         traced = case.traced(entry)
-        if traced is not None and not np.isfinite(traced[2]).all():
-            curve, counts, values = traced
-            first = int(np.flatnonzero(~np.isfinite(values))[0])
-            message = f"is {values[first]} from about {words.count(int(counts[first]), curve.clock)} on"
+        at = None if traced is None else traced[0].first(traced[1], lambda values: ~np.isfinite(values))
+        if traced is not None and at is not None:
+            message = f"is {_at(traced, at)} from {words.count(at, traced[0].clock)} on"
             yield Hit(entry.path, message, "Bound it with an end_value or a clip")
+
+
+def _at(traced: Traced, count: int) -> str:
+    return words.value(float(traced[0].at(np.array([count]))[0]))
 
 
 @rule(
@@ -85,12 +89,15 @@ def out_of_range(case: Case) -> Iterator[Hit]:
         traced = case.traced(entry)
         if traced is None:
             continue
-        curve, counts, values = traced
         allowed = entry.target.range
-        first = next((k for k, one in enumerate(values.tolist()) if math.isfinite(one) and not allowed.holds(one)), None)
-        if first is not None:
-            at = words.count(int(counts[first]), curve.clock)
-            message = f"is {words.value(float(values[first]))} at {at}, and {entry.target.key} must be {allowed}"
+
+        def wrong(values: Values) -> NDArray[np.bool_]:
+            return np.array([math.isfinite(one) and not allowed.holds(one) for one in values.tolist()])
+
+        at = traced[0].first(traced[1], wrong)
+        if at is not None:
+            where = words.count(at, traced[0].clock)
+            message = f"is {_at(traced, at)} at {where}, and {entry.target.key} must be {allowed}"
             yield Hit(entry.path, message, "Change its ends, or clip it")
 
 

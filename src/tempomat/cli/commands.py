@@ -1,0 +1,91 @@
+"""One function per command: it asks the rooms below, prints, and returns the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from tempomat.plan import Plan, load_plan
+from tempomat.plan import diff as differences
+from tempomat.plan import schema as plan_schema
+
+
+def usage(parser: ArgumentParser) -> int:
+    """What there is to type, for who typed nothing."""
+    parser.print_help(sys.stderr)
+    return 2
+
+
+def version() -> str:
+    """The version of the package."""
+    import tempomat
+
+    return tempomat.__version__
+
+
+def preview(options: Namespace) -> int:
+    """Draw a plan on the terminal, or into files."""
+    from tempomat.analysis.picture import html, png, terminal
+    from tempomat.analysis.sample import sample
+
+    plan = load_plan(options.plan)
+    figure = sample(plan, total=options.total, rates=dict(options.rates), title=options.plan)
+    if options.png:
+        png(figure, options.png, log=options.log)
+        print(f"wrote {options.png}")
+    if options.html:
+        _write(options.html, html(figure, log=options.log))
+        print(f"wrote {options.html}")
+    if not options.png and not options.html:
+        print(terminal(figure, width=options.width, height=options.height, log=options.log))
+    return 0
+
+
+def _write(path: str, text: str) -> None:
+    from tempomat.core import PlanError
+    from tempomat.plan.atomic import write_atomically
+
+    try:
+        write_atomically(Path(path), text.encode())
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def lint(options: Namespace) -> int:
+    """Look for faults in plans, or explain a code."""
+    from tempomat.analysis.lint import RULES, LintError, chosen, explain, handbook
+    from tempomat.cli.findings import look_at, write
+    from tempomat.core.errors import did_you_mean
+
+    if options.explain:
+        code = options.explain.upper()
+        if code != "ALL" and code not in RULES:
+            raise LintError(f"no rule has the code {options.explain!r}.{did_you_mean(code, RULES)} Rules: {', '.join(sorted(RULES))}")
+        print(handbook() if code == "ALL" else explain(RULES[code]), end="" if code == "ALL" else "\n")
+        return 0
+    if not options.plans:
+        options.usage_error("name a plan to look at, or give --explain CODE")
+    chosen(tuple(options.select), tuple(options.ignore))
+    looks = [look_at(path, options) for path in options.plans]
+    write(looks, options.format)
+    severities = {finding.severity for look in looks for finding in look.findings}
+    return int("error" in severities or (options.strict and "warning" in severities))
+
+
+def diff(options: Namespace) -> int:
+    """Say what differs between two plans."""
+    before: Plan = load_plan(options.before)
+    changes = differences(before, load_plan(options.after))
+    for change in changes:
+        print(change)
+    if not changes:
+        print("No difference.")
+    return int(bool(changes))
+
+
+def schema(options: Namespace) -> int:
+    """Print the JSON Schema of plans."""
+    print(json.dumps(plan_schema(), indent=2, ensure_ascii=False))
+    return 0
