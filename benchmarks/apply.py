@@ -60,6 +60,7 @@ def measure(session: Session) -> list[Table]:
     loop.notes = [
         "`optimizer.step(); scheduler.step()` less `optimizer.step()` of an optimizer that updates nothing.",
         "As it comes, ours counts applied updates by hooks. PyTorch's schedulers wrap `optimizer.step`.",
+        "Ignite is called by hand; the engine that calls it otherwise is not counted.",
         "The floor has no hooks, so its limits are for the step alone.",
     ]
     return [alone, loop]

@@ -37,7 +37,7 @@ def as_markdown(figures: Mapping[str, Sequence[Table]], where: Mapping[str, Any]
     lines = [
         "# Benchmarks",
         "",
-        f"`{command}`, pinned to one core; contenders take turns, and the fastest call of each counts.",
+        f"`{command}`, pinned to one core. They take turns; the processor time of each one's fastest call counts.",
         "",
     ]
     lines += [", ".join(f"{name} {value}" for name, value in where.items() if value is not None) + ".", ""]

@@ -5,6 +5,9 @@ library may differ in the last place, and a fused multiply-add saves a rounding:
 number in the tree, which is more than that of a value near 0.
 """
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 import functools
 import operator
 
@@ -169,7 +172,9 @@ def test_what_lies_beyond_a_jax_counts_own_type_is_never_reached(schedule):
     with jax.enable_x64(True):
         assert_close(jax.jit(schedule)(jnp.array(FAR, dtype=jnp.int32)), schedule, FAR)
         assert_close(jax.jit(schedule)(jnp.array([*FAR, BEYOND, 2**53])), schedule, [*FAR, BEYOND, 2**53])
-    assert_close(jax.jit(schedule)(jnp.array(FAR)), schedule, FAR, SINGLE)
+    # without 64-bit numbers the counts are float32 here, exact up to 2^24
+    near = [0, 1, 10, 2**24]
+    assert_close(jax.jit(schedule)(jnp.array(near)), schedule, near, SINGLE)
 
 
 @pytest.mark.parametrize("count", [torch.tensor([1.0]), torch.tensor([True]), torch.tensor(1j)])

@@ -1,5 +1,8 @@
 """Numbers as people write them, durations in any unit, and how they become counts."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false
+
 from fractions import Fraction
 
 import pytest

@@ -1,5 +1,8 @@
 """Compositions: what joins, scales, moves and repeats; several clocks; what is refused."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+
 import numpy as np
 import pytest
 from strategies import bits

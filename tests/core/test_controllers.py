@@ -1,5 +1,8 @@
 """Controllers: a plateau as a pure rule, and the compositions of measurements with schedules that nobody else has."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false, reportOptionalOperand=false
+
 import json
 import math
 

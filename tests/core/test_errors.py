@@ -1,5 +1,8 @@
 """One tree of exceptions; every message says where, which rule, what it got."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false
+
 import pickle
 
 import pytest

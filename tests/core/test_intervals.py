@@ -1,5 +1,8 @@
 """Tables of half-open intervals: the presets of an RL pipeline at their boundaries, gaps, overlaps, open ends."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false
+
 import math
 
 import numpy as np

@@ -1,5 +1,8 @@
 """optax's schedules and NumPy's interpolation, run live beside ours, in double precision."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false
+
 import numpy as np
 import pytest
 

@@ -4,6 +4,9 @@ PyTorch multiplies the value before by a factor, step after step, so its roundin
 good to 1e-13 relative. Ours is evaluated anew at each count.
 """
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false
+
 import math
 import random
 

@@ -1,5 +1,8 @@
 """Recipes: their ends, what they are made of, and that they remember how they were called."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 import math
 
 import numpy as np

@@ -143,6 +143,23 @@ def test_one_process_gives_what_two_give_and_so_does_training_anew(quick, tmp_pa
             assert one.measured(measured).values.tolist() == other.measured(measured).values.tolist()
 
 
+def test_another_plan_gets_a_constant_of_its_length_its_clip_is_applied_and_its_plateau_is_told(tmp_path):
+    plan = tmp_path / "mine.yaml"
+    # Gradients cut to nothing leave Adam nothing, and a gain of 1e9 is never reached.
+    plan.write_text(
+        "total: 2 epochs\n"
+        "schedules:\n"
+        "  lr: {type: plateau, init_value: 0.01, factor: 0.5, patience: 0, threshold: 1.0e9, threshold_mode: abs}\n"
+        "  grad_clip: 1.0e-14\n"
+    )
+    call("--plan", plan, "--seeds", 0, "--out", tmp_path)
+    (mine,), (constant,) = records(tmp_path, "mine"), records(tmp_path, "constant")
+    assert mine.plan.total == constant.plan.total == 2 * STEPS_PER_EPOCH
+    assert min(mine.measured("train_loss").values[-STEPS_PER_EPOCH:]) > 2
+    assert max(constant.measured("train_loss").values[-STEPS_PER_EPOCH:]) < 2
+    assert [(one["event"], one["entry"], one["level"]) for one in mine.events] == [("decision", "lr", 0.005)]
+
+
 def test_an_interrupt_says_what_is_kept_and_how_to_go_on(tmp_path):
     started = subprocess.Popen(
         [*COMMAND, "--seeds", "0", "--epochs", "100000", "--out", str(tmp_path)],

@@ -1,5 +1,8 @@
 """What differs between two plans, path by path."""
 
+# Arguments of types that no annotation allows are given on purpose.
+# pyright: reportArgumentType=false
+
 from hypothesis import given, settings
 from strategies import plans
 

@@ -219,6 +219,18 @@ def rewritten(folder, change):
     path.write_text(json.dumps(info))
 
 
+@pytest.mark.parametrize("place", ["counts", "asked", "measured"])
+def test_a_word_where_a_number_should_be_is_an_error(run_folder, place):
+    unclosed(run_folder)
+    record = run_folder / "record.jsonl"
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    lines[0][place] = dict.fromkeys(lines[0][place], "x")
+    record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = read_run(run_folder)
+    with pytest.raises(RecordError, match=r"record\.jsonl: holds what is no number"):
+        run.measured("train_loss") if place == "measured" else run.series("lr")
+
+
 def test_a_run_file_that_was_edited_is_found(run_folder):
     rewritten(run_folder, lambda info: info.update(seed=4))
     with pytest.raises(RecordError, match=r"run\.json: was changed or damaged since it was written"):

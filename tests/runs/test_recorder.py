@@ -430,18 +430,19 @@ def test_a_forked_worker_cannot_record_and_its_end_writes_nothing_twice(tmp_path
 
 
 def test_a_worker_that_outlives_a_killed_run_does_not_hold_its_lock(tmp_path):
-    code = (
-        "import os, signal, sys, time\n"
+    script = (
+        "import os, signal, sys\n"
         "from tempomat.runs import Recorder\n"
         f"recorder = Recorder({str(tmp_path)!r})\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    sys.stdout.close(); sys.stdin.read(); os._exit(0)\n"  # lives on until its standard input is closed
-        "print(child, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if os.fork() == 0:\n"
+        "    print(os.getpid(), flush=True); sys.stdin.read(); os._exit(0)\n"  # until its standard input is closed
+        "signal.pause()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         worker = int((holder.stdout or sys.stdin).readline())
+        with pytest.raises(RecordError, match=f"process {holder.pid} on"):
+            Recorder(tmp_path)
+        holder.kill()
         holder.wait()
         os.kill(worker, 0)
         Recorder(tmp_path).close()
@@ -616,3 +617,20 @@ def test_a_mirror_that_cannot_start_leaves_no_run_behind(tmp_path):
     ):
         recorder.write(FakeScheduler(count=1))
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_what_is_no_scheduler_is_refused_with_what_it_lacks(tmp_path):
+    with Recorder(tmp_path) as recorder, pytest.raises(RecordError, match=r"got \w*Path, without plan, counts, asked"):
+        recorder.write(Path())
+    with pytest.raises(RecordError, match=r"plan must be a tempomat\.Plan, got dict"):
+        Recorder(tmp_path, {"lr": 0.1})
+    Recorder(tmp_path).close()
+
+
+def test_a_plan_that_is_not_resolved_is_refused(tmp_path):
+    plan = Plan({"lr": 0.1, "wd": 0.1}, total="2 epochs")
+    with (
+        Recorder(tmp_path) as recorder,
+        pytest.raises(RecordError, match=r"lengths that are no counts yet; resolve\(\) it"),
+    ):
+        recorder.write(FakeScheduler(plan))

@@ -99,8 +99,9 @@ def test_the_recorded_decisions_in_the_controllers_place_make_a_schedule_of_what
     run = read_run(tmp_path)
     decisions = [event for event in run.events if event["event"] == "decision"]
     assert len(decisions) > 2
-    boundaries = [event["counts"]["optimizer_steps"] for event in decisions]
-    levels = tm.PiecewiseConstant(values=[1.0, *(event["level"] for event in decisions)], boundaries=boundaries)
+    boundaries = tuple(event["counts"]["optimizer_steps"] for event in decisions)
+    values = (1.0, *(event["level"] for event in decisions))
+    levels = tm.PiecewiseConstant(values=values, boundaries=boundaries)
     replayed = run.plan["lr"].given([levels])
     counts, asked, _ = run.series("lr")
     assert asked.tolist() == [replayed(int(count)) for count in counts]

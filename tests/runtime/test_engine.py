@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import FALL
 from strategies import bits
+
+import tempomat as tm
 from tempomat.runtime import Engine
 from tempomat.runtime.engine import BLOCK
 
@@ -123,7 +124,7 @@ def test_integers_of_any_library_are_counts(amount):
 )
 def test_anything_else_is_no_count_and_is_refused(amount):
     engine, _ = running({"lr": FALL})
-    with pytest.raises(tm.BindingError, match="optimizer_steps must be .* got"):
+    with pytest.raises(tm.BindingError, match=r"optimizer_steps must be .* got"):
         engine.advance({"optimizer_steps": amount})
     assert engine.counts == {"optimizer_steps": 0}
 
@@ -300,7 +301,7 @@ def test_a_measurement_is_a_number_of_any_library(value):
 def test_anything_else_is_no_measurement(value):
     engine, _ = running({"lr": FALL * DROP})
     before = everything(engine)
-    with pytest.raises(tm.MeasurementError, match="val_loss must be a (finite )?number"):
+    with pytest.raises(tm.MeasurementError, match=r"val_loss must be a (finite )?number"):
         engine.observe({"val_loss": value})
     assert everything(engine) == before
 

@@ -1,11 +1,12 @@
-"""Saved states: plain data, whatever is wrong with them told by key and format, and a changed plan never taken in silence."""
+"""Saved states: plain data, what is wrong with one told by key and format, a changed plan never taken in silence."""
 
 import copy
 import json
 
 import pytest
-import tempomat as tm
 from runtime.toys import FALL, through_a_file
+
+import tempomat as tm
 from tempomat.runtime import Engine, load_state, save_state
 from tempomat.runtime.state import FORMAT, checksum
 

@@ -1,11 +1,12 @@
-"""Toys to train. Each param group holds one number with gradient 1, so that a weight shows which learning rate moved it."""
+"""Toys to train. Each param group holds one number with gradient 1: its weight shows which learning rates moved it."""
 
 import io
 from typing import Any
 
-import tempomat as tm
 import torch
 from torch.optim import SGD, Optimizer
+
+import tempomat as tm
 
 FALL = tm.Linear(init_value=1.0, end_value=0.0, duration=10)
 """From 1 to 0 in ten counts: every count has a value of its own."""

@@ -4,12 +4,13 @@ import copy
 from functools import partial
 
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import FALL, group, held, number, sgd, snapshot, train, weights
-from tempomat.torch import Scheduler
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
+
+import tempomat as tm
+from tempomat.torch import Scheduler
 
 double = partial(torch.tensor, dtype=torch.float64)
 EVERYTHING = tm.Plan({"lr": FALL, "weight_decay": FALL * 0.5, "betas[0]": FALL * 0.5, "betas[1]": 0.5, "eps": 1e-3})
@@ -21,7 +22,7 @@ def test_building_changes_nothing_in_the_optimizer(kind):
     optimizer = AdamW([group("encoder"), group("head", lr=0.7)], lr=kind(0.3))
     before = snapshot(optimizer)
     scheduler = Scheduler(optimizer, EVERYTHING)
-    assert scheduler.values == scheduler.asked == {name: node(0) for name, node in EVERYTHING.schedules.items()}
+    assert scheduler.values == scheduler.asked == {name: EVERYTHING[name](0) for name in EVERYTHING.schedules}
     assert scheduler.get_last_lr() == [1.0, 1.0]
     scheduler.state_dict()
     assert snapshot(optimizer) == before

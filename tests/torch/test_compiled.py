@@ -1,12 +1,13 @@
 """Compiled optimizers: a learning rate in a tensor changes without compiling again."""
 
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import group, held, weights
-from tempomat.torch import Scheduler
 from torch._dynamo.testing import CompileCounter
 from torch.optim import Adam
+
+import tempomat as tm
+from tempomat.torch import Scheduler
 
 WAVE = tm.warmup_cosine(peak_value=1.0, end_value=0.1, warmup=4, total=40, init_value=0.1)
 

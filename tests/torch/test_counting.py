@@ -1,16 +1,18 @@
 """Which calls count: applied updates do, on a clock of updates; skipped ones, second calls and wrong orders do not."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import FALL, held, number, sgd, snapshot, train, weights
-from tempomat.torch import Scheduler
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import StepLR
+
+import tempomat as tm
+from tempomat.torch import Scheduler
 
 HALF = FALL * 0.5
 
@@ -153,7 +155,7 @@ def test_accumulated_gradients_count_once_an_update():
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_an_update_that_the_gradient_scaler_skips_does_not_count(fused):
-    """Skipped steps still advance PyTorch's schedules (pytorch#44511, Lightning#5558). A fused optimizer is called even so."""
+    """Skipped steps advance PyTorch's schedules (pytorch#44511, Lightning#5558). A fused one is called even so."""
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = AdamW([weight], fused=fused)
     scheduler = Scheduler(optimizer, tm.Plan({"lr": FALL}))
@@ -204,7 +206,8 @@ def test_agent_steps_and_frames_are_two_clocks_and_stay_apart():
 
 def test_a_clock_advances_by_integers_of_any_library_and_by_nothing_else():
     scheduler = Scheduler(sgd(), tm.Plan({"lr": FALL}))
-    scheduler.advance(env_steps=np.int32(3), frames=torch.tensor(6))
+    amounts: dict[str, Any] = {"env_steps": np.int32(3), "frames": torch.tensor(6)}
+    scheduler.advance(**amounts)
     before = scheduler.counts
     assert before == {"optimizer_steps": 0, "env_steps": 3, "frames": 6}
     for wrong in (2.0, True, -1, "3"):

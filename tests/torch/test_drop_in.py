@@ -6,12 +6,13 @@ import io
 import pickle
 
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import FALL, group, held, sgd, through_a_file, train
-from tempomat.torch import Scheduler
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ChainedScheduler, ConstantLR, LRScheduler, ReduceLROnPlateau, SequentialLR, StepLR
+
+import tempomat as tm
+from tempomat.torch import Scheduler
 
 HALF = FALL * 0.5
 

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import number, sgd
 from strategies import bits
-from tempomat.torch import Scheduler
 from torch import optim
 from torch.optim import lr_scheduler
+
+import tempomat as tm
+from tempomat.torch import Scheduler
 
 BASE = 0.01
 """The lr that PyTorch's schedulers start from; ours have it in the plan."""
@@ -82,7 +83,7 @@ EXPONENTIAL = (
 )
 MULTI_STEP = (
     lambda optimizer: lr_scheduler.MultiStepLR(optimizer, milestones=[30, 80], gamma=0.1),
-    tm.MultiStep(init_value=BASE, factor=0.1, milestones=[30, 80]),
+    tm.MultiStep(init_value=BASE, factor=0.1, milestones=(30, 80)),
 )
 PRINTED = pytest.mark.parametrize(
     ("theirs", "schedule", "length"),

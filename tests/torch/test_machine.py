@@ -1,19 +1,21 @@
 """Any order of updates, steps, measurements, saves, loads and new groups, against a model of a few lines.
 
-The model knows nothing of how the scheduler works: a value is the schedule called with the count, times what a plateau of
-ten lines says; a save is a copy of the model.
+The model knows nothing of how the scheduler works: a value is the schedule called with the count, times what
+a plateau of ten lines says; a save is a copy of the model.
 """
 
 import copy
 import math
 import warnings
+from typing import Any
 
-import tempomat as tm
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 from runtime.toys import group, held, sgd, through_a_file, weights
+
+import tempomat as tm
 from tempomat.torch import Scheduler
 
 BASE = tm.warmup_cosine(peak_value=1.0, end_value=0.01, warmup=5, total=40)
@@ -58,6 +60,7 @@ class Training(RuleBasedStateMachine):
     """The loop that hypothesis writes."""
 
     saves = Bundle("saves")
+    scheduler: Any
 
     @initialize(names=st.sampled_from([["body"], ["body", "head"], ["head", "body", "body"]]))
     def begin(self, names):

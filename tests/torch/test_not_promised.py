@@ -1,12 +1,13 @@
-"""What is promised to the last bit, and what is not: values, counts and decisions are; parameters are on one machine alone."""
+"""What is promised to the last bit: values, counts and decisions everywhere, parameters on one machine alone."""
 
 import itertools
 
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import held, sgd
 from strategies import bits
+
+import tempomat as tm
 from tempomat.torch import Scheduler
 
 PLAN = tm.Plan(

@@ -3,11 +3,12 @@
 import gc
 
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import FALL, group, held, sgd, train
-from tempomat.torch import Scheduler
 from torch.optim import Adam
+
+import tempomat as tm
+from tempomat.torch import Scheduler
 
 HALF = FALL * 0.5
 
@@ -106,7 +107,7 @@ def test_a_tensor_that_somebody_else_filled_is_noticed():
     scheduler = Scheduler(optimizer, tm.Plan({"lr": FALL}))
     train(optimizer, scheduler, 2)
     optimizer.param_groups[0]["lr"].fill_(0.125)
-    with pytest.raises(tm.BindingError, match="somebody else wrote 0.125"):
+    with pytest.raises(tm.BindingError, match=r"somebody else wrote 0\.125"):
         _ = scheduler.values
 
 

@@ -1,4 +1,4 @@
-"""The resume sweep: every schedule and controller, stopped at every count of a run, loaded in every order, goes on to the last bit.
+"""The resume sweep: every schedule and controller, stopped at every count and loaded in every order, goes on exactly.
 
 All of them run at once, each on a param group of its own, so that one resume tries them all. A run is stopped and
 saved at each of its counts; what was saved goes through a file that holds plain data alone, into fresh objects.
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import group, held, read, weights, written
 from strategies import ROWS, bits, name_of
-from tempomat.torch import Scheduler
 from torch.optim import SGD, Optimizer
+
+import tempomat as tm
+from tempomat.torch import Scheduler
 
 LENGTH = 60
 FALL = tm.Linear(init_value=1.0, end_value=0.1, duration=40)
@@ -31,20 +32,20 @@ TREES: dict[str, Any] = {
     "staircase": tm.Exponential(init_value=1.0, decay_rate=0.5, every=7, staircase=True, end_value=0.1),
     "inverse_sqrt": tm.InverseSqrt(init_value=1.0, timescale=5),
     "step_decay": tm.StepDecay(init_value=1.0, factor=0.3, every=11),
-    "multi_step": tm.MultiStep(init_value=1.0, factor=0.3, milestones=[1, 20, 59]),
+    "multi_step": tm.MultiStep(init_value=1.0, factor=0.3, milestones=(1, 20, 59)),
     "piecewise_constant": tm.PiecewiseConstant(values=(1.0, 0.2, 0.7), boundaries=(10, 45)),
     "piecewise_linear": tm.PiecewiseLinear(values=(0.1, 1.0, 0.3), boundaries=(5, 15, 50)),
     "interval_table": tm.IntervalTable(
         rule="exponential_decay",
-        intervals=[
+        intervals=(
             {"start": 3, "end": 20, "init_lr": 1.0, "decay_rate": 0.9, "decay_interval": 4},
             {"start": 30, "init_lr": 0.5, "decay_rate": 0.8, "decay_interval": 3},
-        ],
+        ),
     ),
     "warmup_constant": tm.warmup_constant(peak_value=1.0, warmup=13),
     "warmup_cosine": tm.warmup_cosine(peak_value=1.0, end_value=0.01, warmup="10%"),
     "warmup_linear": tm.warmup_linear(peak_value=1.0, warmup=7, total=50),
-    "step_decay_recipe": tm.step_decay(init_value=1.0, milestones=[15, 40]),
+    "step_decay_recipe": tm.step_decay(init_value=1.0, milestones=(15, 40)),
     "warmup_stable_decay": tm.warmup_stable_decay(peak_value=1.0, warmup=5, decay="25%", total=58),
     "one_cycle": tm.one_cycle(peak_value=1.0),
     "sequence": FALL.then(WAVE, at=17).then(0.25, at=45),
@@ -54,7 +55,7 @@ TREES: dict[str, Any] = {
     "maximum": FALL.maximum(WAVE * 0.9),
     "clip": WAVE.clip(min=0.3, max=0.8),
     "shift": WAVE.shift(9),
-    "stretch": WAVE.stretch(1.3),
+    "stretch": WAVE.stretch(2),
     "repeat": FALL.repeat(13, times=3),
     "on": tm.on("env_steps", tm.Linear(init_value=1.0, end_value=0.1, duration=150)),
     "two_clocks": FALL * tm.on("env_steps", tm.Cosine(init_value=1.0, end_value=0.5, duration=100)),
@@ -87,7 +88,7 @@ def fresh(kind: Any) -> Optimizer:
 
 
 def go(pair: Pair, start: int, stop: int) -> list[Any]:
-    """Rounds of the loop. Of each: what is asked, what the update used, the weights after it, and the decisions taken."""
+    """Rounds of the loop. Of each: what is asked, what the update used, the weights after it, the decisions taken."""
     optimizer, scheduler = pair
     trail = []
     for count in range(start, stop):

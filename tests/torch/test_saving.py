@@ -2,11 +2,13 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
-import tempomat as tm
 import torch
 from runtime.toys import FALL, group, held, sgd, snapshot, through_a_file, train
+
+import tempomat as tm
 from tempomat.torch import Scheduler
 
 SHORT = tm.Plan({"lr": FALL}, total=10)
@@ -34,10 +36,11 @@ def test_a_state_holds_plain_values_alone():
     tree = FALL * tm.Plateau(patience=0) * tm.on("env_steps", tm.warmup_cosine(peak_value=1.0, warmup=2, total=9))
     scheduler = Scheduler(optimizer, tm.Plan({"lr": tree}, total="2 epochs"), steps_per_epoch=5)
     scheduler.record_offset = 123
+    one: dict[str, Any] = {tm.Unit.ENV_STEPS: torch.tensor(1)}
     for loss in (torch.tensor(1.0), 1.0):
         optimizer.step()
         scheduler.step(loss)
-        scheduler.advance(**{tm.Unit.ENV_STEPS: torch.tensor(1)})
+        scheduler.advance(**one)
     state = scheduler.state_dict()
     assert plain_types(state) <= {dict, list, str, int, float, bool, type(None)}
     assert through_a_file(state) == json.loads(json.dumps(state, allow_nan=False)) == state
@@ -240,7 +243,7 @@ def test_a_function_of_the_users_that_fails_during_a_load_leaves_all_as_it_was(s
 
 def test_pytorchs_own_state_is_told_from_ours():
     theirs = torch.optim.lr_scheduler.StepLR(sgd(), step_size=2).state_dict()
-    with pytest.raises(tm.StateError, match="lacks format, plan.* has unknown step_size"):
+    with pytest.raises(tm.StateError, match=r"lacks format, plan.* has unknown step_size"):
         Scheduler(sgd(), SHORT).load_state_dict(theirs)
 
 

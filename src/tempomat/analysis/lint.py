@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Iterable, Mapping
 
-from tempomat.analysis.rules import RULES, Case, Finding, LintError, Rule, chosen
+from tempomat.analysis.rules import RULES, Case, Finding, LintError, Rule, chosen, is_chosen
 from tempomat.analysis.rules.files import faults_as_findings
 from tempomat.analysis.study import Study
 from tempomat.core import Duration, Unit
 from tempomat.core.errors import did_you_mean
 from tempomat.plan import Plan
 
-__all__ = ["RULES", "Finding", "LintError", "Rule", "chosen", "explain", "faults_as_findings", "handbook", "lint"]
+__all__ = [
+    "RULES",
+    "Finding",
+    "LintError",
+    "Rule",
+    "chosen",
+    "explain",
+    "faults_as_findings",
+    "handbook",
+    "is_chosen",
+    "lint",
+]
+
+WIDTH = 79
+"""The width of what is explained, on a terminal and in the handbook."""
 
 
 def lint(
@@ -85,10 +101,10 @@ def explain(rule: Rule) -> str:
     return "\n\n".join(
         [
             f"## {rule.code} {rule.name}",
-            f"{rule.severity.capitalize()}. {rule.what}",
-            rule.why,
-            f"**To mend it:** {rule.mend}",
-            f"`tempomat lint plan.yaml{options}` finds it in",
+            _wrapped(f"{rule.severity.capitalize()}. {rule.what}"),
+            _wrapped(rule.why),
+            _wrapped(f"To mend it: {rule.mend}"),
+            _wrapped(f"`tempomat lint plan.yaml{options}` finds it in"),
             f"```yaml\n{rule.wrong}\n```",
             "and not in",
             f"```yaml\n{rule.right}\n```",
@@ -96,18 +112,24 @@ def explain(rule: Rule) -> str:
     )
 
 
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
 def handbook() -> str:
     """Every rule explained, as Markdown."""
     table = ["| code | name | severity |", "|---|---|---|"]
     table += [f"| [{one.code}](#{one.code.lower()}-{one.name}) | {one.name} | {one.severity} |" for one in chosen()]
-    return "\n\n".join(["# Lint rules", _PREFACE, "\n".join(table), *map(explain, chosen())]) + "\n"
+    preface = [_wrapped(inspect.cleandoc(one)) for one in _PREFACE.split("\n\n")]
+    return "\n\n".join(["# Lint rules", *preface, "\n".join(table), *map(explain, chosen())]) + "\n"
 
 
 _PREFACE = """\
-`tempomat lint plan.yaml` looks for what a plan should not have before a run is spent on it. It exits with 1 if it finds an
-error (with `--strict`, also for a warning), with 0 if not. What the run knows and the plan does not say is given beside it:
-`--total`, `--steps-per-epoch` and the other rates, `--advances`, `--groups`, `--metrics`. `--select TM1` and
-`--ignore TM301` choose rules by their code or its beginning, `--explain TM301` says what stands here, `--format json` and
-`--format github` are for programs.
+`tempomat lint plan.yaml` looks for what a plan should not have before a run is spent on it. It exits with 1 if it
+finds an error (with `--strict`, also for a warning), with 0 if not, and with 2 if it could not look.
+
+What the run knows and the plan does not say is given beside it: `--total`, `--steps-per-epoch` and the other rates,
+`--advances`, `--groups`, `--metrics`. `--select TM1` and `--ignore TM301` choose rules by their code or its beginning,
+`--explain TM301` says what stands here, `--format json` and `--format github` are for programs.
 
 TM0: no plan to look at. TM1: lengths, horizon, units. TM2: values. TM3: what they mean to an optimizer. TM4: names."""

@@ -20,6 +20,8 @@ _INTERRUPTED, _PIPE_CLOSED = 130, 141  # what a shell reports for the signals 2 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Wrong arguments leave through `SystemExit(2)`, as argparse does."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback

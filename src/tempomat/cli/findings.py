@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from tempomat.analysis.lint import RULES, Finding, faults_as_findings
+from tempomat.analysis.lint import RULES, Finding, faults_as_findings, is_chosen
 from tempomat.analysis.lint import lint as find
 from tempomat.core import PlanError
 from tempomat.plan import load_plan
@@ -42,8 +42,7 @@ def look_at(file: str, options: Namespace) -> Look:
         plan = load_plan(file)
     except PlanError as error:
         found, lines = _refused(file, error, lines)
-        chosen = tuple(options.select) or ("TM",), tuple(options.ignore) or ("-",)
-        found = tuple(one for one in found if one.code.startswith(chosen[0]) and not one.code.startswith(chosen[1]))
+        found = tuple(one for one in found if is_chosen(one.code, tuple(options.select), tuple(options.ignore)))
     else:
         lines = _lines(file)
         if plan.total is None and options.total is None:

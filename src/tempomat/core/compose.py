@@ -323,9 +323,10 @@ class Repeat(_Timed):
     def _at(self, t: Any, ops: Ops) -> Any:
         length = ops.count(self.every)
         again = t % length
-        return self.schedule._at(
-            again if self.times is None else ops.where(t < length * self.times, again, length), ops
-        )
+        if self.times is None:
+            return self.schedule._at(again, ops)
+        end = ops.count(counted(self.every) * self.times)
+        return self.schedule._at(ops.where(t < end, again, length), ops)
 
     @classmethod
     def assemble(

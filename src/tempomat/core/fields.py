@@ -119,7 +119,6 @@ class CountKind(Kind):
         return {
             "anyOf": [
                 count,
-                {"type": "number", "multipleOf": 1},
                 text,
                 *([{"type": "null"}] if self.optional else []),
             ]
@@ -264,7 +263,7 @@ Positive = Annotated[float, NumberKind(above=0)]
 """A number above 0."""
 NonNegative = Annotated[float, NumberKind(at_least=0)]
 """A number of 0 or more."""
-Values = Annotated[tuple[float, ...], ListOf(NumberKind())]
+Values = Annotated[Sequence[float], ListOf(NumberKind())]
 """One finite number or more."""
 Count = Annotated[int | str | Duration, CountKind(0)]
 """A count from 0, or a duration."""
@@ -272,9 +271,9 @@ Length = Annotated[int | str | Duration, CountKind(1)]
 """A count from 1, or a duration."""
 Span = Annotated[int | str | Duration, CountKind(1, hint=". For a value that never moves use Constant.")]
 """A count from 1 over which a value moves, or a duration."""
-Boundaries = Annotated[tuple[int | str | Duration, ...], ListOf(CountKind(1), increasing=True)]
+Boundaries = Annotated[Sequence[int | str | Duration], ListOf(CountKind(1), increasing=True)]
 """Positions above 0, strictly increasing."""
-Positions = Annotated[tuple[int | str | Duration, ...], ListOf(CountKind(0), increasing=True)]
+Positions = Annotated[Sequence[int | str | Duration], ListOf(CountKind(0), increasing=True)]
 """Positions from 0, strictly increasing."""
 
 

@@ -4,7 +4,7 @@ errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast, final
 
@@ -114,7 +114,7 @@ class IntervalTable(Schedule):
     """
 
     rule: Rule
-    intervals: Annotated[tuple[Any, ...], IntervalsKind()]
+    intervals: Annotated[Sequence[Any], IntervalsKind()]
     _table: tuple[dict[str, Any], ...] | None = field(init=False, repr=False, compare=False)
 
     def _prepare(self) -> None:

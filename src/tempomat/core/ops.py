@@ -44,7 +44,7 @@ def counted(length: Length | None) -> int:
     )
 
 
-def known_counts(lengths: tuple[Length, ...]) -> tuple[int, ...] | None:
+def known_counts(lengths: Sequence[Length]) -> tuple[int, ...] | None:
     """Lengths that are all counts by now, else None; what evaluation would otherwise find out each time."""
     return cast("tuple[int, ...]", lengths) if all(isinstance(one, int) for one in lengths) else None
 
@@ -93,7 +93,7 @@ class Ops:
         """A length as a number of counts; an unresolved one is refused."""
         return counted(length)
 
-    def starts(self, known: tuple[int, ...] | None, lengths: tuple[Length, ...]) -> Any:
+    def starts(self, known: tuple[int, ...] | None, lengths: Sequence[Length]) -> Any:
         """Several lengths as counts; `known` where they were prepared."""
         return tuple(counted(one) for one in lengths) if known is None else known
 
@@ -193,9 +193,11 @@ class ArrayOps(Ops):
 
     def count(self, length: Length) -> int | float:
         count = counted(length)
-        return float(count) if self.in_floats else count
+        if self.in_floats:
+            return float(count)
+        return count if self.dtype == self.xp.float64 else min(count, 2**31 - 1)  # no count of 32 bits gets there
 
-    def starts(self, known: tuple[int, ...] | None, lengths: tuple[Length, ...]) -> tuple[int | float, ...]:
+    def starts(self, known: tuple[int, ...] | None, lengths: Sequence[Length]) -> tuple[int | float, ...]:
         return tuple(self.count(one) for one in (lengths if known is None else known))
 
     def real(self, t: Any) -> Any:

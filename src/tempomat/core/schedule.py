@@ -170,7 +170,7 @@ class Node(ABC):
         """The same curve `by` counts later; before that, its first value."""
         return _compose("Shift", schedule=self, by=by)
 
-    def stretch(self, factor: int | str | Duration) -> Any:
+    def stretch(self, factor: float | str | Duration) -> Any:
         """The same curve, `factor` times as long."""
         return _compose("Stretch", schedule=self, factor=factor)
 

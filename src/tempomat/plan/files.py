@@ -36,7 +36,7 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise PlanError(f"{os.fspath(path)}: has more than {MAX_BYTES:_} bytes, the most that a plan may have")
+            raise PlanError(f"{os.fspath(path)}: is too large; a plan has at most {MAX_BYTES:_} bytes")
         return loads_plan(raw.decode(), source=os.fspath(path))
     except OSError as error:
         raise PlanError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None

@@ -43,7 +43,7 @@ def parse_yaml(text: str, source: str = "plan") -> tuple[Any, Lines]:
         where = f", line {mark.line + 1}" if mark else ""
         raise PlanError(f"{source}{where}: is no YAML: {getattr(error, 'problem', None) or error}") from None
     except UnicodeEncodeError as error:
-        raise PlanError(f"{source}: is no UTF-8 text (character {error.start})") from None
+        raise PlanError(f"{source}: is not UTF-8 text (character {error.start})") from None
     return reader.data, reader.lines
 
 

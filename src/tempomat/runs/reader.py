@@ -76,7 +76,7 @@ class Run:
         """
         rows, counts = self._rows_with("asked", entry, clock)
         asked, applied = ([row[section].get(entry) for row in rows] for section in ("asked", "applied"))
-        return Series(counts, np.array(asked, np.float64), np.array(applied, np.float64))
+        return Series(counts, self._array(asked, np.float64), self._array(applied, np.float64))
 
     def measured(self, name: str, *, clock: str | None = None) -> Measured:
         """A measurement over the counts of the plan's clock or another.
@@ -85,7 +85,7 @@ class Run:
             RecordError: no row has that measurement, or that clock.
         """
         rows, counts = self._rows_with("measured", name, clock)
-        return Measured(counts, np.array([row["measured"][name] for row in rows], np.float64))
+        return Measured(counts, self._array([row["measured"][name] for row in rows], np.float64))
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
@@ -104,7 +104,13 @@ class Run:
                     f"{self.folder}: no row has the {what} {wanted!r}.{did_you_mean(wanted, known)} Recorded: {listed}"
                 )
         rows = [row for row in self.rows if name in row[section] and unit in row["counts"]]
-        return rows, np.array([row["counts"][unit] for row in rows], np.int64)
+        return rows, self._array([row["counts"][unit] for row in rows], np.int64)
+
+    def _array(self, values: list[Any], kind: Any) -> NDArray[Any]:
+        try:
+            return np.array(values, kind)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RecordError(f"{self.folder / RECORD}: holds what is no number: {error}") from None
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:

@@ -138,6 +138,8 @@ class Recorder:
         self._zero = time.monotonic() - last.get("time", 0.0)
         if plan is not None:
             try:
+                if not isinstance(plan, Plan):
+                    raise RecordError(f"plan must be a tempomat.Plan, got {type(plan).__name__}")
                 self._run.check(plan)
             except BaseException:
                 self._finish()
@@ -151,6 +153,8 @@ class Recorder:
                 went back without a rewind; or a mirror failed, with the row in the record.
             MeasurementError: a measurement is no number. NaN and infinities are numbers here.
         """
+        if scheduler is not self._scheduler:
+            _check_recordable(scheduler)
         row: Row = {
             "counts": dict(scheduler.counts),
             "asked": numbers(scheduler.asked, "asked"),
@@ -249,6 +253,10 @@ class Recorder:
 
     def _begin(self, plan: Plan, news: Sequence[Event], counts: Mapping[str, int]) -> None:
         """Change the folder, now that everything is known to fit it."""
+        if not plan.resolved:
+            raise RecordError(
+                f"{self.folder}: the scheduler's plan has lengths that are no counts yet; resolve() it first"
+            )
         self._run.check(plan)
         if not _goes_back(news):
             self._refuse_going_back(counts)
@@ -270,7 +278,7 @@ class Recorder:
     def _append(self, scheduler: Recordable, counts: Mapping[str, int], *rows: Row) -> None:
         """Take new events, and a row after them: all of it or nothing."""
         events = scheduler.events
-        # a scheduler that loads a state starts its events anew
+        # a scheduler may have begun its events anew
         same = self._seen <= len(events) and (not self._seen or events[self._seen - 1] == self._latest)
         news = events[self._seen :] if same else events
         back = _goes_back(news)
@@ -297,6 +305,12 @@ class Recorder:
                     f"{self.folder}: {unit} is {counts[unit]}, and {before} in the row before. A count goes back by "
                     "rewind() only; after loading a checkpoint, open the recorder with that checkpoint's resume=offset"
                 )
+
+
+def _check_recordable(scheduler: object) -> None:
+    missing = [name for name in ("plan", "counts", "asked", "values", "events") if not hasattr(scheduler, name)]
+    if missing:
+        raise RecordError(f"write() takes a Scheduler, got {type(scheduler).__name__}, without {', '.join(missing)}")
 
 
 def _goes_back(news: Sequence[Event]) -> bool:

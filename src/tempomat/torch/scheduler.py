@@ -6,7 +6,7 @@ import operator
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, SupportsIndex, cast
 
 import torch
 from torch.optim import Optimizer
@@ -146,7 +146,7 @@ class Scheduler(LRScheduler):
         """
         return self._engine.observe(measurements)
 
-    def advance(self, **counts: int) -> None:
+    def advance(self, **counts: SupportsIndex) -> None:
         """Other clocks forward: `scheduler.advance(env_steps=8)`."""
         self._engine.advance(counts)
 

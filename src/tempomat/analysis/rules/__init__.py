@@ -2,7 +2,7 @@
 
 from tempomat.analysis.rules import files, horizon, lengths, names, optimizer, units, values
 from tempomat.analysis.rules.case import Case
-from tempomat.analysis.rules.registry import RULES, Finding, LintError, Rule, Severity, chosen
+from tempomat.analysis.rules.registry import RULES, Finding, LintError, Rule, Severity, chosen, is_chosen
 
 __all__ = [
     "RULES",
@@ -14,6 +14,7 @@ __all__ = [
     "chosen",
     "files",
     "horizon",
+    "is_chosen",
     "lengths",
     "names",
     "optimizer",

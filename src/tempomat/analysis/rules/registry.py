@@ -123,8 +123,12 @@ def chosen(select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> tuple[
     for prefix in (*select, *ignore):
         if not any(code.startswith(prefix) for code in RULES):
             raise LintError(f"no rule has the code {prefix!r}.{did_you_mean(prefix, RULES)} Rules: {', '.join(sorted(RULES))}")
-    wanted = (one for code, one in sorted(RULES.items()) if not select or code.startswith(select))
-    return tuple(one for one in wanted if not ignore or not one.code.startswith(ignore))
+    return tuple(one for code, one in sorted(RULES.items()) if is_chosen(code, select, ignore))
+
+
+def is_chosen(code: str, select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> bool:
+    """Whether a code starts with one of `select`, or that is empty, and with none of `ignore`."""
+    return (not select or code.startswith(select)) and not (ignore and code.startswith(ignore))
 
 
 class LintError(TempomatError, ValueError):

@@ -15,6 +15,8 @@ _FEW_STEPS = 10
 """Optimizer steps per epoch below which counts of the two cannot be told apart."""
 _A_LENGTH = 2
 """The smallest count that says something: a period of 1 is a default."""
+_MOST_STAGES = 16
+"""The most levels that anybody would match to stages by hand."""
 _MANY_EPOCHS = 20
 """How many times the run's epochs a length has to be to look like optimizer steps."""
 
@@ -156,7 +158,7 @@ def stage_not_followed(case: Case) -> Iterator[Hit]:
         if entry.target.key != "lr" or traced is None or traced[0].clock == Unit.STAGE:
             continue
         curve, counts, values = traced
-        if len(set(values.tolist())) > 1 and curve.stepwise(counts):
-            levels = words.count(len(set(values.tolist())))
+        levels = len(set(values.tolist()))
+        if 1 < levels <= _MOST_STAGES and curve.stepwise(counts):
             message = f"its {levels} levels are at fixed counts of {curve.clock}, whatever stage the run is in"
             yield Hit(entry.path, message, "Tie it to the stage: type 'on' with unit: stage")
