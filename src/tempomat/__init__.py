@@ -1,8 +1,36 @@
 """Tempomat: cruise control for training. One language for every hyperparameter that changes while a model trains."""
 
+from typing import TYPE_CHECKING, Any
+
 from tempomat.core import *  # noqa: F403
 from tempomat.core import __all__ as _core
-from tempomat.plan import Plan, diff, dumps_plan, load_plan, loads_plan, save_plan
+
+if TYPE_CHECKING:
+    from tempomat.analysis.lint import lint
+    from tempomat.analysis.simulate import simulate
+    from tempomat.plan import Plan, diff, dumps_plan, load_plan, loads_plan, save_plan
 
 __version__ = "0.1.0"
-__all__ = [*_core, "Plan", "diff", "dumps_plan", "load_plan", "loads_plan", "save_plan"]
+
+_LATER = {
+    **dict.fromkeys(("Plan", "diff", "dumps_plan", "load_plan", "loads_plan", "save_plan"), "tempomat.plan"),
+    "lint": "tempomat.analysis.lint",
+    "simulate": "tempomat.analysis.simulate",
+}
+"""Imported when first asked for, so that a program which only evaluates a schedule starts at once."""
+
+__all__ = [*_core, "Plan", "diff", "dumps_plan", "lint", "load_plan", "loads_plan", "save_plan", "simulate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tempomat' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -136,13 +136,14 @@ def test_gradients_are_not_asked_of_a_count():
 @pytest.mark.slow
 def test_a_schedule_compiles_to_machine_code():
     torch.compiler.reset()
+    schedule = tm.warmup_cosine(peak_value=3e-4, end_value=3e-6, warmup=100, total=1000)
     try:
-        found = torch.compile(NESTED, fullgraph=True)(torch.arange(2000))
+        found = torch.compile(schedule, fullgraph=True)(torch.arange(1200))
     except Exception as error:
         if "compiler" in str(error).lower():
             pytest.skip("no C++ compiler that inductor can use")
         raise
-    assert_close(found, NESTED, np.arange(2000))
+    assert_close(found, schedule, np.arange(1200))
 
 
 def test_torchs_default_precision_does_not_leak_in():
@@ -271,6 +272,15 @@ def test_optax_joins_ours_with_its_own():
         [tm.Linear(init_value=0.0, end_value=1.0, duration=10), optax.constant_schedule(1.0)], [10]
     )
     assert [float(joined(count)) for count in (0, 5, 10, 20)] == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_a_number_in_a_tensor_is_a_parameter_if_it_is_whole():
+    """An integer of any library is one; a float in a tensor has a precision of its own and is refused."""
+    assert tm.Constant(value=torch.tensor(3)) == tm.Constant(value=3.0)
+    assert tm.Linear(init_value=0, end_value=1, duration=torch.tensor(7)).duration == 7
+    for given, match in ((torch.tensor(0.1), "must be a number"), (torch.tensor(True), "must be a number")):
+        with pytest.raises(tm.ScheduleError, match=match):
+            tm.Constant(value=given)
 
 
 @pytest.mark.gpu

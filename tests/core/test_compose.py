@@ -3,6 +3,9 @@
 # Arguments of types that no annotation allows are given on purpose.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import pytest
 from strategies import bits
@@ -178,6 +181,12 @@ def test_the_inner_of_two_clocks_counts():
     assert tm.on("epochs", tm.on("frames", UP) + UP).clocks == {"frames", "epochs"}
 
 
+def test_a_clock_that_nothing_below_reads_is_not_asked_for():
+    tree = tm.on("epochs", tm.on("frames", UP) + 1.0)
+    assert tree.clocks == {"frames"}
+    assert tree.at_counts({"frames": 5}) == tree(5) == 1.5
+
+
 def test_a_sequence_moves_on_with_the_clock_that_drives_it():
     tree = tm.on("epochs", UP).then(7.0, at=100)
     assert tree.at_counts({"optimizer_steps": 99, "epochs": 5}, clock="optimizer_steps") == 0.5
@@ -209,6 +218,46 @@ def test_lengths_that_come_out_of_order_are_refused_when_they_are_known():
         tree.resolve(tm.Horizon(total=tm.Duration("100"), rates={"steps_per_epoch": 10}))
     with pytest.raises(tm.ScheduleError, match=r"duration.*must be at least 1, got 0"):
         tm.Linear(init_value=0, end_value=1, duration="0.1%").resolve(tm.Horizon(total=tm.Duration("10")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Ladder(tm.Schedule):
+    """Parameters under plain annotations: each is checked as what it is."""
+
+    inner: tm.Schedule
+    steps: tuple[float, ...] = (1.0,)
+    every: int = 1
+    up: bool = True
+    unit: tm.Unit = tm.Unit.EPOCHS
+    label: str = "ladder"
+    kind: Literal["a", "b"] = "a"
+
+    def _at(self, t, ops):
+        return self.inner._at(t, ops) * self.steps[0]
+
+
+def test_a_class_of_ones_own_has_its_parameters_checked_by_their_annotations():
+    ladder = Ladder(inner=2, steps=[3], every="1k")
+    assert ladder(5) == 6.0
+    assert (ladder.inner, ladder.steps, ladder.every) == (tm.Constant(value=2.0), (3.0,), 1_000)
+    assert eval(repr(ladder), {**vars(tm), "Ladder": Ladder}) == ladder
+    with pytest.raises(tm.ScheduleError, match="Ladder: 7 faults") as caught:
+        Ladder(inner="x", steps=["y"], every=1.5, up=1, unit="steps", label="", kind="c")
+    assert [fault.path.partition("[")[0] for fault in caught.value.faults] == list(ladder.parameters())
+
+
+def test_an_annotation_that_says_nothing_is_refused_by_name():
+    @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+    class Vague(tm.Schedule):
+        """One parameter of any kind."""
+
+        what: bytes
+
+        def _at(self, t, ops):
+            return ops.full(t, 0.0)
+
+    with pytest.raises(TypeError, match="no kind of parameter for the annotation <class 'bytes'>"):
+        Vague(what=b"")
 
 
 def test_a_schedule_of_ones_own_composes_with_all_others():

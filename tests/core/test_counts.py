@@ -60,6 +60,17 @@ def test_the_counts_of_several_clocks_are_held_to_the_same_rule(count):
         LINE.at_counts({"epochs": count}, clock="epochs")
 
 
+class Foreign:
+    """An array of a library that nobody knows."""
+
+    dtype, ndim = "int64", 1
+
+
+def test_an_array_of_an_unknown_library_is_refused():
+    with pytest.raises(tm.ScheduleError, match="must be an integer or an array of integers, got Foreign"):
+        LINE(Foreign())
+
+
 def test_a_list_of_counts_is_no_count():
     with pytest.raises(tm.ScheduleError, match=r"got \[1, 2\]"):
         LINE([1, 2])
@@ -70,3 +81,7 @@ def test_a_length_that_depends_on_the_run_says_what_to_do():
         tm.Linear(init_value=0, end_value=1, duration="5%")(3)
     with pytest.raises(tm.ScheduleError, match=r"is no count yet"):
         tm.Constant(value=1).then(tm.Constant(value=2), at="5 epochs")(np.arange(3))
+    with pytest.raises(tm.ScheduleError, match=r"'5 epochs' is no count yet"):
+        tm.IntervalTable(rule="step_decay", intervals=[{"lr": 1, "end": "5 epochs"}])(3)
+    with pytest.raises(tm.ScheduleError, match=r"'5%' is no count yet"):
+        tm.Constant(value=1).stretch("5%")(3)

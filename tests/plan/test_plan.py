@@ -473,11 +473,10 @@ def test_a_new_schedule_needs_its_class_and_one_export_and_plans_know_it():
     assert plan["lr"](2_000) == 0.05
     assert tm.loads_plan(tm.dumps_plan(plan)) == plan
     assert plan["lr"](np.array([0, 4_000])).tolist() == [0.1, 0.025]
-    variants = [
-        one for one in json.loads(json.dumps(schema()))["$defs"]["schedule"]["anyOf"] if "half_life" in str(one)
-    ]
-    assert variants[0]["description"] == "Halves every `length` counts."
-    assert variants[0]["required"] == ["type", "init_value"]
+    cases = schema()["$defs"]["schedule"]["anyOf"][-1]["allOf"]
+    (then,) = [case["then"] for case in cases if case["if"]["properties"]["type"]["const"] == "half_life"]
+    assert then["description"] == "Halves every `length` counts."
+    assert then["required"] == ["type", "init_value"]
     with pytest.raises(tm.PlanError, match=r"lr.length: must be at least 1.*"):
         tm.Plan({"lr": {"type": "half_life", "init_value": 1, "length": 0}})
     with pytest.raises(tm.PlanError, match=r"Did you mean half_life?"):

@@ -16,7 +16,11 @@ LINE = {"type": "linear", "init_value": 0, "end_value": 1, "duration": 5}
 
 
 def variants():
-    return [one for one in schema()["$defs"]["schedule"]["anyOf"] if one.get("type") == "object"]
+    """What each type may have: a list for each, since some names mean several things."""
+    typed = schema()["$defs"]["schedule"]["anyOf"][-1]
+    cases = {case["if"]["properties"]["type"]["const"]: case["then"] for case in typed["allOf"]}
+    assert typed["properties"]["type"]["enum"] == list(cases)
+    return {name: then.get("anyOf", [then]) for name, then in cases.items()}
 
 
 def test_the_schema_is_a_valid_one_of_its_draft():
@@ -32,13 +36,11 @@ def test_every_plan_is_valid(plan):
 
 
 def test_every_type_is_in_it_with_a_description_and_its_parameters():
-    found = {}
-    for one in variants():
-        found.setdefault(one["properties"]["type"]["const"], []).append(one)
+    found = variants()
     assert set(found) == {*data.registry(), "step_decay", "exponential_decay", "linear_decay"}
     assert len(found["step_decay"]) == 3
     assert all(one["additionalProperties"] is False for ones in found.values() for one in ones)
-    named = [one for one in variants() if "intervals" not in one["properties"]]
+    named = [one for ones in found.values() for one in ones if "intervals" not in one["properties"]]
     assert all(re.match(r"[A-Z`]", one["description"]) for one in named)
     assert set(found["cosine"][0]["properties"]) == {"type", "init_value", "end_value", "duration"}
     assert found["cosine"][0]["required"] == ["type", "init_value", "end_value", "duration"]
@@ -120,3 +122,13 @@ def test_what_the_schema_refuses_the_reader_refuses(plan):
     assert not VALIDATOR.is_valid(plan)
     with pytest.raises(tm.PlanError, match="plan"):
         tm.Plan.from_data(plan)
+
+
+def test_the_deepest_plan_is_checked_level_by_level():
+    """Trying every type at every level would take 5 to the power of the depth."""
+    tree = 1.0
+    for _ in range(32):
+        tree = {"type": "sum", "parts": [tree, 1.0]}
+    assert VALIDATOR.is_valid({"schedules": {"lr": tree}})
+    bad = json.loads(json.dumps(tree).replace("[1.0, 1.0]", "[1.0, true]"))
+    assert not VALIDATOR.is_valid({"schedules": {"lr": bad}})

@@ -280,7 +280,7 @@ def test_a_list_is_as_long_as_the_cap_and_no_longer():
 
 def test_a_long_value_is_not_repeated_whole_in_its_message():
     long = "x" * 100_000
-    entries = [f"'{long}'", f"{{type: {long}}}", f"{{type: constant, value: {long}}}", f"{{type: constant, {long}: 1}}"]
+    entries = [f"'{long}'", f"{{type: {long}}}", f"{{type: constant, value: {long}}}"]
     for entry in entries:
         with pytest.raises(tm.PlanError, match=r"schedules.lr") as caught:
             tm.loads_plan(f"schedules: {{lr: {entry}}}")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -621,9 +622,9 @@ def test_a_mirror_that_cannot_start_leaves_no_run_behind(tmp_path):
 
 def test_what_is_no_scheduler_is_refused_with_what_it_lacks(tmp_path):
     with Recorder(tmp_path) as recorder, pytest.raises(RecordError, match=r"got \w*Path, without plan, counts, asked"):
-        recorder.write(Path())
+        recorder.write(cast(Any, Path()))
     with pytest.raises(RecordError, match=r"plan must be a tempomat\.Plan, got dict"):
-        Recorder(tmp_path, {"lr": 0.1})
+        Recorder(tmp_path, cast(Any, {"lr": 0.1}))
     Recorder(tmp_path).close()
 
 

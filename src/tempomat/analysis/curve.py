@@ -1,4 +1,4 @@
-"""A schedule over the counts of one clock: its values, its jumps to the count, and the few counts that show all of it."""
+"""A schedule over the counts of one clock: values, jumps to the count, and the few counts that show all of it."""
 
 from __future__ import annotations
 
@@ -69,6 +69,9 @@ class Curve:
             if more.size == counts.size:
                 break
             counts = more
+        overflow = self.first(counts, lambda values: ~np.isfinite(values))
+        if overflow is not None:
+            counts = np.union1d(counts, np.array([max(overflow - 1, 0), overflow]))
         return counts, self.at(counts)
 
     def _jumps(self, counts: Counts) -> Counts:

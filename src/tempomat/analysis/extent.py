@@ -36,7 +36,8 @@ class Extent:
         if plan.total is None:
             yield "No total is given: drawn as far as the schedules name counts."
         elif self.study.length(plan.clock) is None:
-            yield f"The total ({plan.total}) is no count of {plan.clock} yet: drawn as far as the schedules name counts."
+            known = f"The total ({plan.total}) is no count of {plan.clock} yet"
+            yield f"{known}: drawn as far as the schedules name counts."
 
     def _named(self, clock: str) -> int:
         reaches = [
@@ -61,8 +62,8 @@ def _reach(place: Place) -> Fraction:
     every = given.get("every") or given.get("timescale")
     if every is not None:
         return place.count(_PERIODS * every)
-    last = max(own_breaks(place, MAX_LENGTH), default=0)
-    return place.count(last + max(1, last // 4))
+    last = max(own_breaks(place, MAX_LENGTH), default=None)
+    return Fraction(0) if last is None else place.count(last + max(1, last // 4))
 
 
 def _to_one_percent(rate: float) -> int:

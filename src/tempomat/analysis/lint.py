@@ -43,15 +43,15 @@ def lint(
 ) -> tuple[Finding, ...]:
     """Everything that the rules find in a plan, in the order of its entries.
 
-    What the run will know and the plan does not say is given here. What is not given is not guessed: a length that cannot be
-    resolved is a finding, and rules on groups and metrics look at nothing.
+    What the run will know and the plan does not say is given here. What is not given is not guessed: a length that
+    cannot be resolved is a finding, and rules on groups and metrics look at nothing.
 
     Args:
         plan: what to look at.
         total: the run's length, where it is not the plan's.
         rates: what converts between units, over the plan's own.
-        advances: the units that the run counts; by default the plan's clock, the units of its total, and what the rates
-            convert it into.
+        advances: the units that the run counts; by default the plan's clock, the units of its total, and what the
+            rates convert it into.
         groups: the names of the run's param groups and optimizers.
         metrics: the names of what the run measures.
         select: codes, or beginnings of codes, to look for; all by default.
@@ -84,7 +84,9 @@ def _counted(study: Study) -> frozenset[str]:
 
 def _unit(name: str) -> str:
     if name not in tuple(Unit):
-        raise LintError(f"advances: no unit of the name {name!r}.{did_you_mean(name, tuple(Unit))} Units: {', '.join(Unit)}")
+        raise LintError(
+            f"advances: no unit of the name {name!r}.{did_you_mean(name, tuple(Unit))} Units: {', '.join(Unit)}"
+        )
     return str(name)
 
 

@@ -36,8 +36,9 @@ def sample(
 ) -> Figure:
     """The picture of a plan: a curve for each entry, exact at every boundary, jump and end.
 
-    Each entry is drawn over the clock that it follows; one that follows several, over the plan's, with the others derived by
-    the rates. A controller stands at its first level. What cannot be drawn, and what had to be assumed, is said in a note.
+    Each entry is drawn over the clock that it follows; one that follows several, over the plan's, with the others
+    derived by the rates. A controller stands at its first level. What cannot be drawn, and what had to be assumed,
+    is said in a note.
 
     Args:
         plan: what to draw.
@@ -85,7 +86,9 @@ def _series(study: Study, entry: Entry, ends: Extent, points: int) -> Series | F
     try:
         curve = Curve.of(entry.curve, study)
     except ScheduleError as error:
-        return Fault(entry.path, f"it follows {words.listed(sorted(study.clocks_of(entry.curve)))} at once, and {error}")
+        return Fault(
+            entry.path, f"it follows {words.listed(sorted(study.clocks_of(entry.curve)))} at once, and {error}"
+        )
     found = [place for place in places(entry.node, entry.path, study.clock) if place.clock == curve.clock]
     end = ends.of(curve.clock)
     counts, values = curve.trace(end, (at for place in found for at in breaks(place, end)), points)
@@ -131,7 +134,10 @@ def _events(place: Place, end: int) -> Iterator[tuple[Fraction, str]]:
         starts = [0, *given["boundaries"], max(int((end - place.start) / place.pace), given["boundaries"][-1])]
         for k, (before, after) in enumerate(pairwise(given["parts"])):
             rises = k == 0 and change(before, starts[1]) > 0
-            yield place.count(starts[k + 1]), "warmup ends" if rises else _beginning(after, starts[k + 2] - starts[k + 1])
+            yield (
+                place.count(starts[k + 1]),
+                "warmup ends" if rises else _beginning(after, starts[k + 2] - starts[k + 1]),
+            )
     elif isinstance(place.node, IntervalTable) and place.node.rule != "step_decay":
         yield from ((place.count(dict(one)["start"]), "next interval") for one in place.node.intervals)
     elif last is not None and place.in_force_until() is None and not isinstance(place.node, IntervalTable):

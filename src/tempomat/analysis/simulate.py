@@ -10,7 +10,7 @@ import numpy as np
 
 from tempomat.analysis.curve import Curve, Values
 from tempomat.analysis.study import Entry, Study
-from tempomat.core import Duration, MeasurementError, Node, PlanError, Schedule, ScheduleError, Unit
+from tempomat.core import Duration, MeasurementError, Node, PlanError, Schedule, ScheduleError
 from tempomat.core.controllers import Controller, State
 from tempomat.core.errors import Fault, did_you_mean, list_faults
 from tempomat.core.fields import CountKind
@@ -94,8 +94,8 @@ def simulate(
 ) -> Simulation | dict[str, Simulation]:
     """Run controllers on measurements that are given, and see what they decide and what the values become.
 
-    A measurement at count c is heard after the c-th count, by each controller of its metric whose part of the tree is in
-    force at c, and changes values from c on. The i-th of a list, from 0, is measured at `every * (i + 1)`.
+    A measurement at count c is heard after the c-th count, by each controller of its metric whose part of the tree
+    is in force at c, and changes values from c on. The i-th of a list, from 0, is measured at `every * (i + 1)`.
 
     Args:
         subject: a tree, or a plan with all its entries.
@@ -108,8 +108,8 @@ def simulate(
         A `Simulation`, or for a plan one for each entry, by its name.
 
     Raises:
-        MeasurementError: a metric is fed that nothing listens to, or one is not fed; a measurement is after the run's end,
-            or no number; a list comes without `every`.
+        MeasurementError: a metric is fed that nothing listens to, or one is not fed; a measurement is after the
+            run's end, or no number; a list comes without `every`.
         ScheduleError: a length cannot be resolved; for a plan a `PlanError`.
 
     Example:
@@ -138,7 +138,9 @@ def simulate(
         raise MeasurementError(f"simulate: the run must have at most {LONGEST:_} counts, got {length:_} {study.clock}")
     late = next((one for one in heard if one.count > length), None)
     if late is not None:
-        raise MeasurementError(f"simulate: {late.metric} is measured at {late.count:_}, after the run's end at {length:_}")
+        raise MeasurementError(
+            f"simulate: {late.metric} is measured at {late.count:_}, after the run's end at {length:_}"
+        )
     runs = {entry.name: _run(study, entry, heard, length) for entry in study.entries}
     return runs if plan is subject else runs[_TREE]
 
@@ -202,7 +204,9 @@ def _refuse_strangers(study: Study, given: Measurements) -> None:
         for metric in given
         if metric not in wanted
     ]
-    faults += [Fault(metric, "a controller listens to it, and it is not given") for metric in wanted if metric not in given]
+    faults += [
+        Fault(metric, "a controller listens to it, and it is not given") for metric in wanted if metric not in given
+    ]
     if faults:
         raise MeasurementError(list_faults("simulate", faults), faults)
 

@@ -1,4 +1,4 @@
-"""Where the parts of a resolved tree stand on its clocks: every node with its start, its pace and when it is in force."""
+"""Where the parts of a resolved tree stand on its clocks: every node with its start, pace and term."""
 
 from __future__ import annotations
 

@@ -41,4 +41,6 @@ def share(part: int | Fraction, whole: int | Fraction) -> str:
 
 def listed(words: object) -> str:
     """Words in a row, with commas."""
-    return ", ".join(str(word) for word in words) if isinstance(words, (list, tuple, set, frozenset, dict)) else str(words)
+    return (
+        ", ".join(str(word) for word in words) if isinstance(words, (list, tuple, set, frozenset, dict)) else str(words)
+    )

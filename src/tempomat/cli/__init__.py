@@ -1,6 +1,7 @@
 """The command line: parse, ask, print. The only room that prints, reads arguments or decides exit codes.
 
-Exit codes: 0 when all is well, 1 when `lint` found an error or `diff` a difference, 2 when the command could not be done.
+Exit codes: 0 when all is well, 1 when `lint` found an error or `diff` a difference, 2 when the command could not be
+done.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _INTERRUPTED, _PIPE_CLOSED = 130, 141  # what a shell reports for the signals 2 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Wrong arguments leave through `SystemExit(2)`, as argparse does."""
     if sys.stdout is None:  # closed by the caller
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback

@@ -62,7 +62,9 @@ def lint(options: Namespace) -> int:
     if options.explain:
         code = options.explain.upper()
         if code != "ALL" and code not in RULES:
-            raise LintError(f"no rule has the code {options.explain!r}.{did_you_mean(code, RULES)} Rules: {', '.join(sorted(RULES))}")
+            raise LintError(
+                f"no rule has the code {options.explain!r}.{did_you_mean(code, RULES)} Rules: {', '.join(sorted(RULES))}"
+            )
         print(handbook() if code == "ALL" else explain(RULES[code]), end="" if code == "ALL" else "\n")
         return 0
     if not options.plans:
@@ -85,7 +87,7 @@ def diff(options: Namespace) -> int:
     return int(bool(changes))
 
 
-def schema(options: Namespace) -> int:
+def schema(_: Namespace) -> int:
     """Print the JSON Schema of plans."""
     print(json.dumps(plan_schema(), indent=2, ensure_ascii=False))
     return 0

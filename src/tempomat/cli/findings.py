@@ -57,7 +57,7 @@ def look_at(file: str, options: Namespace) -> Look:
             select=options.select,
             ignore=options.ignore,
         )
-    order = sorted(found, key=lambda one: (_line(one.path, lines) or 0))
+    order = sorted(found, key=lambda one: _line(one.path, lines) or 0)
     return Look(file, tuple(order), tuple(_line(one.path, lines) for one in order), remark)
 
 

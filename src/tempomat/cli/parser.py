@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     root = _Parser(
         prog="tempomat",
-        description="Cruise control for training: preview, check and compare plans before a run is spent on them.",
+        description="Cruise control for training.\nDraw, check and compare plans before a run is spent on them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -71,7 +71,9 @@ def _lint(several: Any) -> None:
     one.add_argument("plans", metavar="PLAN.yaml", nargs="*")
     _run(one)
     names = {"type": _names, "metavar": "A,B"}
-    one.add_argument("--advances", **(names | {"type": _units}), help=f"the units that the run counts: {', '.join(Unit)}")
+    one.add_argument(
+        "--advances", **(names | {"type": _units}), help=f"the units that the run counts: {', '.join(Unit)}"
+    )
     one.add_argument("--groups", **names, help="the names of the run's param groups and optimizers")
     one.add_argument("--metrics", **names, help="the names of what the run measures")
     codes: dict[str, Any] = {"type": _codes, "action": "extend", "default": [], "metavar": "CODES"}
@@ -106,7 +108,9 @@ def _run(one: argparse.ArgumentParser) -> None:
     """What the run knows and the plan may not say."""
     run = one.add_argument_group("the run", "what the plan does not say, or says otherwise")
     run.add_argument("--total", type=_total, metavar="T", help="its length: 10_000, 3M, '20 epochs'")
-    run.add_argument("--rate", type=_rate, action="append", dest="rates", default=[], metavar="NAME=N", help=argparse.SUPPRESS)
+    run.add_argument(
+        "--rate", type=_rate, action="append", dest="rates", default=[], metavar="NAME=N", help=argparse.SUPPRESS
+    )
     for name, (unit, counted) in RATES.items():
         flag = f"--{name.replace('_', '-')}"
         what = f"{str(counted).replace('_', ' ')} in one {str(unit).removesuffix('s').replace('_', ' ')}"
@@ -123,7 +127,9 @@ def _total(text: str) -> object:
 def _rate(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if name not in RATES:
-        raise argparse.ArgumentTypeError(f"no rate of the name {name!r}.{did_you_mean(name, RATES)} Rates: {', '.join(RATES)}")
+        raise argparse.ArgumentTypeError(
+            f"no rate of the name {name!r}.{did_you_mean(name, RATES)} Rates: {', '.join(RATES)}"
+        )
     return _named(name)(number)
 
 
@@ -147,7 +153,9 @@ def _names(text: str) -> tuple[str, ...]:
 def _units(text: str) -> tuple[str, ...]:
     wrong = next((name for name in _names(text) if name not in tuple(Unit)), None)
     if wrong is not None:
-        raise argparse.ArgumentTypeError(f"no unit of the name {wrong!r}.{did_you_mean(wrong, tuple(Unit))} Units: {', '.join(Unit)}")
+        raise argparse.ArgumentTypeError(
+            f"no unit of the name {wrong!r}.{did_you_mean(wrong, tuple(Unit))} Units: {', '.join(Unit)}"
+        )
     return _names(text)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
 from typing import cast, final
@@ -151,6 +150,8 @@ def _spell(terms: Terms) -> str:
 
 def _decimal(size: Fraction) -> str:
     """The exact decimal; there is one, since every term was written as one."""
+    from decimal import Decimal, localcontext
+
     with localcontext(prec=400):
         return format(Decimal(size.numerator) / size.denominator, "f")
 

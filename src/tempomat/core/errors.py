@@ -13,7 +13,6 @@ TempomatError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -94,5 +93,7 @@ def shown(value: object, most: int = 60) -> str:
 
 def did_you_mean(got: str, valid: Iterable[str]) -> str:
     """` Did you mean x?` where a valid name is near, else an empty string."""
+    import difflib  # only an error needs it, and `import tempomat` has to be quick
+
     near = difflib.get_close_matches(got[:80], list(valid), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""

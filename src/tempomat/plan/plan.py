@@ -4,8 +4,6 @@ units.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -166,6 +164,9 @@ class Plan:
 
 def fingerprint_of(data: Any) -> str:
     """The SHA-256 of canonical plan data."""
+    import hashlib
+    import json
+
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

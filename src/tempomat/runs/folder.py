@@ -82,13 +82,12 @@ class RunFolder:
             raise RecordError(f"{self.path}: {differs('the plan is not the one recorded here', recorded, plan)}. {fix}")
 
     def begin(self, plan: Plan) -> Log:
-        """Start the session under a resolved plan: put it and `run.json` there, cut the record back to the offset.
+        """Start the session under a checked plan: put it and `run.json` there, cut the record back to the offset.
 
         Raises:
             RecordError: something cannot be written. A new run's files are removed again then; one that was to be
                 resumed can still be.
         """
-        self.check(plan)
         made: list[Path] = []
         try:
             name = self._put_plan(plan, made)

@@ -104,7 +104,8 @@ class Scheduler(LRScheduler):
         self._warned: set[str] = set()
         self._updates = [0] * len(self.optimizers)
         self._none = list(self._updates)
-        self._seen: dict[str, list[dict[str, Any]]] = {}
+        self._known: dict[str, list[dict[str, Any]]] = {}
+        self._attached: list[list[dict[str, Any]]] = [[] for _ in self.optimizers]
         self._bound: dict[str, GroupTarget] = {}
         self.base_lrs = [_plain(group["lr"]) for group in self.optimizer.param_groups if "lr" in group]
         self._take(self._find())
@@ -344,6 +345,8 @@ class Scheduler(LRScheduler):
             target.own_tensors(group for one in self.optimizers.values() for group in one.param_groups)
         self._take(bound)
         self._engine.start()
+        for groups, optimizer in zip(self._attached, self.optimizers.values(), strict=True):
+            groups[:] = optimizer.param_groups
 
     def _find(self) -> dict[str, GroupTarget]:
         """The targets of the plan in the groups as they are now; nothing is changed."""
@@ -354,7 +357,7 @@ class Scheduler(LRScheduler):
 
     def _take(self, bound: dict[str, GroupTarget]) -> None:
         self._bound = bound
-        self._seen = {label: list(one.param_groups) for label, one in self.optimizers.items()}
+        self._known = {label: list(one.param_groups) for label, one in self.optimizers.items()}
         writes: dict[str, tuple[Target, bool]] = {name: (target.writer(), False) for name, target in bound.items()}
         writes |= {name: (own, True) for name, own in self._given.items() if own is not None}
         self._engine.aim({name: write for name, write in writes.items() if name in self._engine.tracks})
@@ -362,7 +365,7 @@ class Scheduler(LRScheduler):
     def _refuse_unruled_groups(self, bound: Mapping[str, GroupTarget]) -> None:
         """A group that came later and that no entry reaches would silently keep its own values."""
         reached = {id(group) for target in bound.values() for group in target.groups}
-        for label, before in self._seen.items():
+        for label, before in self._known.items():
             for place, group in enumerate(self.optimizers[label].param_groups):
                 if id(group) not in reached and self._bound and place >= len(before):
                     name = group.get("name", "without a name")
@@ -380,39 +383,38 @@ class Scheduler(LRScheduler):
                         )
 
     def _hook(self) -> None:
-        me = weakref.ref(self)
-        place = weakref.WeakKeyDictionary({one: number for number, one in enumerate(self.optimizers.values())})
+        """Look at every `optimizer.step()`, before and after; nothing here keeps the scheduler alive."""
+        me, updates, attached = weakref.ref(self), self._updates, self._attached
 
-        def before(*_: Any) -> None:
+        def attach(*_: Any) -> None:
             scheduler = me()
-            if scheduler is not None and scheduler._stale():
+            if scheduler is not None:
                 scheduler._attach()
-
-        def after(optimizer: Optimizer, *_: Any) -> None:
-            scheduler = me()
-            if scheduler is not None and not _found_inf(optimizer):
-                scheduler._updates[place[optimizer]] += 1
 
         def loaded(*_: Any) -> None:
             scheduler = me()
             if scheduler is not None and scheduler._engine.started:
                 scheduler._attach()
 
-        for optimizer in self.optimizers.values():
+        def watch(place: int, optimizer: Optimizer) -> None:
+            groups = attached[place]  # empty until the start
+
+            def before(optimizer: Optimizer, *_: Any) -> None:
+                now = optimizer.param_groups
+                if len(now) != len(groups) or not all(map(operator.is_, now, groups)):
+                    attach()
+
+            def after(optimizer: Optimizer, *_: Any) -> None:
+                if "found_inf" not in optimizer.__dict__ or not _found_inf(optimizer):
+                    updates[place] += 1
+
             _LIVE.setdefault(optimizer, []).append(me)
             optimizer.register_step_pre_hook(before)
             optimizer.register_step_post_hook(after)
             optimizer.register_load_state_dict_post_hook(loaded)
 
-    def _stale(self) -> bool:
-        if not self._engine.started:
-            return True
-        return any(not _same(self.optimizers[label], groups) for label, groups in self._seen.items())
-
-
-def _same(optimizer: Optimizer, seen: list[dict[str, Any]]) -> bool:
-    now = optimizer.param_groups
-    return len(now) == len(seen) and all(map(operator.is_, now, seen))
+        for place, optimizer in enumerate(self.optimizers.values()):
+            watch(place, optimizer)
 
 
 def _found_inf(optimizer: Optimizer) -> bool:

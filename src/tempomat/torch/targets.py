@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch.optim import Optimizer
@@ -37,14 +38,16 @@ class GroupTarget:
         tuples = [
             group for group in self.groups if self.index is not None and not isinstance(self._slot(group), torch.Tensor)
         ]
-        key = self.key
+        key = sys.intern(self.key)  # a dict finds a key by identity first
         if len(floats) == len(self.groups):
 
-            def write_floats(value: float) -> None:
-                for group in floats:
+            def write_floats(value: float, groups: list[Group] = floats, key: str = key) -> None:
+                for group in groups:
                     group[key] = value
 
             return write_floats
+        if self.index is None and len(tensors) == 1 and not floats:
+            return cast("Callable[[float], None]", next(iter(tensors)).fill_)
 
         def write(value: float) -> None:
             for group in floats:

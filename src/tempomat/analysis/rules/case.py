@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import final
+from typing import NamedTuple, final
 
 from tempomat.analysis.curve import Counts, Curve, Values
 from tempomat.analysis.extent import Extent
@@ -16,6 +16,15 @@ from tempomat.core import Schedule, ScheduleError, Sequence, Unit
 from tempomat.core.recipes import FromRecipe
 
 Traced = tuple[Curve, Counts, Values]
+
+
+class Warmup(NamedTuple):
+    """An lr's rise from its start: where it is written, and the count of its clock at which it is over."""
+
+    path: str
+    clock: str
+    at: Fraction
+    alone: bool
 
 
 @final
@@ -70,20 +79,21 @@ class Case:
         """The shapes that are in force when the run ends, where that is known."""
         return (place for place in self.places(entry) if is_leaf(place) and self._in_force_at_end(place))
 
-    def warmup(self, entry: Entry) -> tuple[str, str, Fraction] | None:
-        """Where an lr's rise from the start ends: its path, its clock and the count; None where it does not begin so."""
+    def warmup(self, entry: Entry) -> Warmup | None:
+        """An lr's rise from the start, into what follows it or `alone`; None where it does not begin so."""
         if entry.target.key != "lr" or entry.node is None:
             return None
         for place in self.places(entry):
             if place.kind is Sequence and place.start == 0:
                 given = place.node.parameters()
                 if change(given["parts"][0], given["boundaries"][0]) > 0:
-                    return place.path_of("warmup", "boundaries[0]"), place.clock, place.count(given["boundaries"][0])
+                    path = place.path_of("warmup", "boundaries[0]")
+                    return Warmup(path, place.clock, place.count(given["boundaries"][0]), alone=False)
         shapes = [place for place in self.places(entry) if not isinstance(place.node, FromRecipe)]
         end = end_of(shapes[0].node) if len(shapes) == 1 else None
         if end is None or change(shapes[0].node, end) <= 0:
             return None
-        return shapes[0].path_of("warmup", "duration"), shapes[0].clock, shapes[0].count(end)
+        return Warmup(shapes[0].path_of("duration"), shapes[0].clock, shapes[0].count(end), alone=True)
 
     def value(self, place: Place, tree: Schedule, own: Fraction, at: Fraction) -> float | None:
         """The value of a tree at its own count, while the clock of `place` is at `at`; None where that is not known."""

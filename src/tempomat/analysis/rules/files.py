@@ -24,11 +24,11 @@ from tempomat.core import Fault, PlanError
           lr: {type: cosine, init_value: 1.0e-3, end_value: 1.0e-5, duration: 100%}
     """,
 )
-def invalid_plan(case: Case) -> Iterator[Hit]:
+def invalid_plan(_: Case) -> Iterator[Hit]:
     """The plan is not valid: a name that there is not, a value that is none, a parameter that is missing.
 
-    Each fault is one finding, with the same words that loading the plan would raise. While there is one, no other rule looks
-    at the plan.
+    Each fault is one finding, with the same words that loading the plan would raise. While there is one, no other
+    rule looks at the plan.
 
     As the message says.
     """
@@ -50,10 +50,11 @@ def invalid_plan(case: Case) -> Iterator[Hit]:
           lr: {type: cosine, init_value: 1.0e-3, end_value: 1.0e-5, duration: 100%}
     """,
 )
-def unreadable_plan(case: Case) -> Iterator[Hit]:
+def unreadable_plan(_: Case) -> Iterator[Hit]:
     """The file cannot be read, or is no plain YAML: a bracket that is not closed, a key that stands twice, an alias.
 
-    Anchors, aliases and tags are refused, and so are files above the documented sizes: a plan is data and nothing else.
+    Anchors, aliases and tags are refused, and so are files above the documented sizes: a plan is data and nothing
+    else.
 
     As the message says.
     """

@@ -69,11 +69,12 @@ def _last_interval(node: Any) -> int:
 def run_ends_first(case: Case) -> Iterator[Hit]:
     """The run ends before a curve does, so its last and lowest values are never used.
 
-    Most of what a cosine gains, it gains at its low end. A run of 3M frames under a preset made for 10M never sees most of
-    it; and a warmup in front of a decay that is as long as the whole run moves that decay's end past the run's.
+    Most of what a cosine gains, it gains at its low end. A run of 3M frames under a preset made for 10M never sees
+    most of it; and a warmup in front of a decay that is as long as the whole run moves that decay's end past the
+    run's.
 
-    Make the duration the run's: `duration: 100%`, or for a decay after a warmup the total less the warmup; a recipe such as
-    `warmup_cosine` does that by itself.
+    Make the duration the run's: `duration: 100%`, or for a decay after a warmup the total less the warmup; a recipe
+    such as `warmup_cosine` does that by itself.
     """
     for entry in case.resolved:
         if _never_leaves_warmup(case, entry):
@@ -82,7 +83,8 @@ def run_ends_first(case: Case) -> Iterator[Hit]:
             tree: Any = end.place.node
             own = (end.length - end.place.start) / end.place.pace
             there = case.value(end.place, tree, own, Fraction(end.length))
-            if end.at > end.length + case.slack(end.unit) and there is not None and there != end.value:
+            whole = not any(one.begins >= end.length for one in _moments(end.place))
+            if whole and end.at > end.length + case.slack(end.unit) and there is not None and there != end.value:
                 message = (
                     f"ends at {words.count(end.at)}, the run at {words.count(end.length, end.unit)}: "
                     f"it stops at {words.value(there)} instead of {words.value(end.value)}"
@@ -117,16 +119,13 @@ def curve_ends_first(case: Case) -> Iterator[Hit]:
     for entry in case.resolved:
         for end in ends(case, entry):
             table = isinstance(end.place.node, IntervalTable)
-            if end.at + case.slack(end.unit) >= end.length or not (table or falls_to_its_end(entry, end)):
-                continue
-            if table or end.value != 0:
-                rest = words.share(end.length - end.at, end.length)
+            early = end.at + case.slack(end.unit) < end.length
+            if early and (table or (falls_to_its_end(entry, end) and end.value != 0)):
                 held = "its last interval goes on" if table else f"stays at {words.value(end.value)}"
-                yield Hit(
-                    end.path,
-                    f"ends at {words.count(end.at)} of {words.count(end.length, end.unit)}, and {held} for the last {rest}",
-                    "Fit it to the run, or leave the last `end` out" if table else "Fit it to the run: 100% for a length",
-                )
+                rest = f"{held} for the last {words.share(end.length - end.at, end.length)}"
+                fix = "Fit it to the run, or leave the last `end` out" if table else "Fit it to the run: 100% for a length"
+                message = f"ends at {words.count(end.at)} of {words.count(end.length, end.unit)}, and {rest}"
+                yield Hit(end.path, message, fix)
 
 
 def falls_to_its_end(entry: Entry, end: End) -> bool:
@@ -152,7 +151,8 @@ def falls_to_its_end(entry: Entry, end: End) -> bool:
     """,
 )
 def never_reached(case: Case) -> Iterator[Hit]:
-    """A milestone, boundary, interval or repetition lies after the run's end, or after the end of the part that holds it.
+    """A milestone, boundary, interval or repetition lies after the run's end, or after the end of the part that
+    holds it.
 
     What is written there never happens: the last drop of the lr, the last growth of the batch. A preset made for 10M
     frames loses its later intervals in a run of 3M without a word.
@@ -174,7 +174,7 @@ def _unreached(case: Case, entry: Entry, place: Place, length: int) -> Iterator[
     limit = Fraction(length) if cut is None else min(cut, Fraction(length))
     late = [one for one in _moments(place) if one.begins >= limit]
     warmup = case.warmup(entry)
-    if not late or (warmup is not None and late[0].at == warmup[2]):
+    if not late or (warmup is not None and late[0].at == warmup.at):
         return
     where = "the run" if limit == length else "the part that holds it"
     message = f"comes at {words.count(late[0].at)}, and {where} ends at {words.count(limit, place.clock)}"
@@ -230,8 +230,8 @@ def _moments(place: Place) -> Iterator[Moment]:
 def warmup_outlasts_run(case: Case) -> Iterator[Hit]:
     """The run is over before the lr has reached its peak.
 
-    Users report it where a horizon was given in steps and the scheduler is stepped once an epoch: the lr never leaves its
-    warmup, the loss falls a little, and nothing looks broken (stable-worldmodel#280, Lightning#5631).
+    Users report it where a horizon was given in steps and the scheduler is stepped once an epoch: the lr never
+    leaves its warmup, the loss falls a little, and nothing looks broken (stable-worldmodel#280, Lightning#5631).
 
     Check the unit of the warmup first, against the plan's `clock`; then shorten it: `5%` of the run fits every run.
     """
@@ -239,17 +239,20 @@ def warmup_outlasts_run(case: Case) -> Iterator[Hit]:
         for fault in () if any_missing(case, entry) else entry.faults:
             if fault.path.endswith(".warmup"):
                 yield Hit(fault.path, fault.message, "Write it as a share of the run, such as 5%")
-        found = _never_leaves_warmup(case, entry)
-        if found is not None:
-            path, at, length, clock = found
-            message = f"the warmup lasts {words.count(at)} and the run {words.count(length, clock)}"
-            yield Hit(path, f"{message}: the lr never reaches its peak", "Write it as a share of the run, such as 5%")
+        warmup = case.warmup(entry)
+        if warmup is not None and _never_leaves_warmup(case, entry):
+            lasts = f"the warmup lasts {words.count(warmup.at)} and the run {_run(case, warmup.clock)}"
+            yield Hit(
+                warmup.path, f"{lasts}: the lr never reaches its peak", "Write it as a share of the run, such as 5%"
+            )
 
 
-def _never_leaves_warmup(case: Case, entry: Entry) -> tuple[str, Fraction, int, str] | None:
+def _run(case: Case, clock: str) -> str:
+    return words.count(case.length(clock) or 0, clock)
+
+
+def _never_leaves_warmup(case: Case, entry: Entry) -> bool:
+    """Whether the rise takes the whole run; one that is all of the schedule may end exactly with it."""
     warmup = case.warmup(entry)
-    if warmup is None:
-        return None
-    path, clock, at = warmup
-    length = case.length(clock)
-    return (path, at, length, clock) if length is not None and at >= length else None
+    length = None if warmup is None else case.length(warmup.clock)
+    return warmup is not None and length is not None and warmup.at >= length + warmup.alone

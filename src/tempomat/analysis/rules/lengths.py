@@ -63,12 +63,12 @@ def any_missing(case: Case, entry: Entry) -> bool:
 def unresolved_length(case: Case) -> Iterator[Hit]:
     """A length cannot be turned into a count: a conversion between units, or the total, is not known.
 
-    Nothing about such a schedule can be checked, and a guess would be wrong by the size of your data set: DrQ-v2's noise
-    string counts agent steps, the training length beside it counts frames, and nothing says that they differ by the action
-    repeat. Each missing conversion is reported once, where it is first needed.
+    Nothing about such a schedule can be checked, and a guess would be wrong by the size of your data set: DrQ-v2's
+    noise string counts agent steps, the training length beside it counts frames, and nothing says that they differ
+    by the action repeat. Each missing conversion is reported once, where it is first needed.
 
-    Give the conversion as the run will: `--steps-per-epoch 100` or `--rate NAME=N`, or `rates:` in the plan; a total with
-    `--total`. To see the shape alone, `tempomat preview` assumes an epoch of 100 steps and says so.
+    Give the conversion as the run will: `--steps-per-epoch 100` or `--rate NAME=N`, or `rates:` in the plan; a
+    total with `--total`. To see the shape alone, `tempomat preview` assumes an epoch of 100 steps and says so.
     """
     found: dict[str, list[Length]] = {}
     total = case.study.plan.total
@@ -111,8 +111,8 @@ def _how_to_give(reason: str) -> str:
 def impossible_in_this_run(case: Case) -> Iterator[Hit]:
     """Every length is known, but together they make no schedule: boundaries out of order, a length of nothing.
 
-    Lengths in different units meet only in the run: a milestone at 400 steps comes after one at 5 epochs for one batch size
-    and before it for another. The run would refuse to start.
+    Lengths in different units meet only in the run: a milestone at 400 steps comes after one at 5 epochs for one
+    batch size and before it for another. The run would refuse to start.
 
     Write the lengths that belong together in one unit, or change the one that is named.
     """
@@ -148,8 +148,8 @@ def impossible_in_this_run(case: Case) -> Iterator[Hit]:
 def intervals_overlap(case: Case) -> Iterator[Hit]:
     """Two intervals of a table claim the same counts.
 
-    Which of them holds there is nowhere said. With plain counts the plan itself is refused (TM001); with lengths in other
-    units it only shows once the run gives the conversion.
+    Which of them holds there is nowhere said. With plain counts the plan itself is refused (TM001); with lengths in
+    other units it only shows once the run gives the conversion.
 
     Move the start of the later interval, or end the earlier one before it.
     """
@@ -217,11 +217,12 @@ def _in_order(horizon: Horizon, table: IntervalTable, unit: Unit) -> list[Interv
     """,
 )
 def gap_between_intervals(case: Case) -> Iterator[Hit]:
-    """No interval of a table covers some counts: after the end of one and before the start of the next, or at the start.
+    """No interval of a table covers some counts: after the end of one and before the start of the next, or at the
+    start.
 
-    In a gap the value that was reached holds, and before the first start that interval's first value. That is a rule and not
-    an error, but a gap is mostly a mistyped number: in `end: 1_000_000` and `start: 3_000_000` the lr stays three times as
-    long at its first value as the table seems to say.
+    In a gap the value that was reached holds, and before the first start that interval's first value. That is a
+    rule and not an error, but a gap is mostly a mistyped number: in `end: 1_000_000` and `start: 3_000_000` the lr
+    stays three times as long at its first value as the table seems to say.
 
     Let each interval start where the one before it ends.
     """

@@ -91,8 +91,8 @@ def no_such_group(case: Case) -> Iterator[Hit]:
 def two_writers(case: Case) -> Iterator[Hit]:
     """Two entries write the same hyperparameter of the same group, under two names.
 
-    They overwrite each other unseen, and the one that comes last wins, or the first, according to the order of a dictionary.
-    `lr` beside `encoder.lr` is fine: the entry of a group replaces the general one there.
+    They overwrite each other unseen, and the one that comes last wins, or the first, according to the order of a
+    dictionary. `lr` beside `encoder.lr` is fine: the entry of a group replaces the general one there.
 
     Keep one of them.
     """
@@ -127,8 +127,8 @@ def two_writers(case: Case) -> Iterator[Hit]:
 def metric_not_fed(case: Case) -> Iterator[Hit]:
     """A controller listens to a metric that the run does not measure.
 
-    It hears nothing and never decides: the lr stays where it is. Looked at only where `--metrics` says what the run gives to
-    `observe(...)`.
+    It hears nothing and never decides: the lr stays where it is. Looked at only where `--metrics` says what the run
+    gives to `observe(...)`.
 
     Correct the name, or measure it.
     """
@@ -197,4 +197,7 @@ def needs_index(case: Case) -> Iterator[Hit]:
     Say which of the two: `betas[0]` is the momentum, `betas[1]` the average of squares.
     """
     found = (entry for entry in case.entries if entry.target.key == "betas" and entry.target.index not in (0, 1))
-    yield from few(Hit(entry.path, "betas is a pair, and this names neither of the two", "Write betas[0] or betas[1]") for entry in found)
+    yield from few(
+        Hit(entry.path, "betas is a pair, and this names neither of the two", "Write betas[0] or betas[1]")
+        for entry in found
+    )

@@ -14,7 +14,7 @@ from tempomat.analysis.study import Entry
 from tempomat.core import Constant, IntervalTable, Unit
 
 _VANISHED = 1e-6
-"""The share of its peak below which an lr changes nothing that a float32 weight could hold."""
+"""The share of its peak below which an lr changes next to nothing."""
 _LONG = 0.1
 """The share of the run for which it has to be so."""
 _NOTICED = 1.05
@@ -38,11 +38,12 @@ _NOTICED = 1.05
 def first_step_at_zero(case: Case) -> Iterator[Hit]:
     """The lr is 0 at count 0, so the first optimizer step changes nothing.
 
-    A batch is spent, and an adaptive optimizer's moments take it in while the weights do not move; users ask about it again
-    and again (transformers#34754, gpt-neox#1373). On a clock of epochs it is an error: the whole first epoch trains nothing.
+    A batch is spent, and an adaptive optimizer's moments take it in while the weights do not move; users ask about
+    it again and again (transformers#34754, gpt-neox#1373). On a clock of epochs it is an error: the whole first
+    epoch trains nothing.
 
-    Begin above 0, for instance at the peak over the warmup's length: `init_value: 2.0e-6`. If the 0 is meant, ignore the
-    rule; a group that is frozen by a constant 0 is not reported.
+    Begin above 0, for instance at the peak over the warmup's length: `init_value: 2.0e-6`. If the 0 is meant,
+    ignore the rule; a group that is frozen by a constant 0 is not reported.
     """
     for entry in case.resolved:
         traced = case.traced(entry)
@@ -51,7 +52,9 @@ def first_step_at_zero(case: Case) -> Iterator[Hit]:
         curve, counts, values = traced
         if counts[0] == 0 and values[0] == 0 and values.any():
             whole_epoch = curve.clock == Unit.EPOCHS
-            spent = "the whole first epoch trains nothing" if whole_epoch else "the first optimizer step changes nothing"
+            spent = (
+                "the whole first epoch trains nothing" if whole_epoch else "the first optimizer step changes nothing"
+            )
             at_one = words.value(float(curve.at(np.array([1]))[0]))
             fix = f"Begin above 0, such as init_value: {at_one}"
             yield Hit(entry.path, f"is 0 at count 0: {spent}", fix, "error" if whole_epoch else None)
@@ -81,18 +84,28 @@ def _frozen_at_first(case: Case, entry: Entry) -> bool:
 def ends_at_zero(case: Case) -> Iterator[Hit]:
     """The lr has come down to 0 before the run ends: the rest of it trains nothing.
 
-    The loss stands still, which looks like convergence. It happens when a run is made longer and its schedule is not, or
-    when a total in optimizer steps forgets the accumulation of gradients.
+    The loss stands still, which looks like convergence. It happens when a run is made longer and its schedule is
+    not, or where a launcher steps the schedule once for each of its processes (Accelerate#1382).
 
-    Make the duration the run's: `duration: 100%`. To stop on purpose, end the run there, or write the 0 as a last part.
+    Make the duration the run's: `duration: 100%`. To stop on purpose, end the run there, or write the 0 as a last
+    part.
     """
     for entry in case.resolved:
         for end in ends(case, entry):
             early = end.at + case.slack(end.unit) < end.length
-            if early and end.value == 0 and falls_to_its_end(entry, end) and not isinstance(end.place.node, IntervalTable):
+            if (
+                early
+                and end.value == 0
+                and falls_to_its_end(entry, end)
+                and not isinstance(end.place.node, IntervalTable)
+            ):
                 rest = words.share(end.length - end.at, end.length)
                 message = f"is 0 from {words.count(end.at)} of {words.count(end.length, end.unit)} on"
-                yield Hit(end.path, f"{message}: the last {rest} of the run trains nothing", "Fit it to the run: 100% for a length")
+                yield Hit(
+                    end.path,
+                    f"{message}: the last {rest} of the run trains nothing",
+                    "Fit it to the run: 100% for a length",
+                )
 
 
 @rule(
@@ -113,8 +126,8 @@ def ends_at_zero(case: Case) -> Iterator[Hit]:
 def lr_vanishes(case: Case) -> Iterator[Hit]:
     """The lr falls below a millionth of its peak, and a tenth of the run or more is still to come.
 
-    A rate that was meant per epoch and is applied per step does that: 0.95 per step is 1e-20 of the peak after 900 steps.
-    An update of a millionth is below what a float32 weight can hold beside its own size.
+    A rate that was meant per epoch and is applied per step does that: 0.95 per step is 1e-20 of the peak after 900
+    steps. Such updates are mostly lost in the rounding of float32 weights.
 
     Give the rate its period (`every: 1 epoch`), or a floor (`end_value`).
     """
@@ -123,14 +136,14 @@ def lr_vanishes(case: Case) -> Iterator[Hit]:
         if entry.target.key != "lr" or traced is None or not np.isfinite(traced[2]).all():
             continue
         curve, counts, values = traced
-        peak, length = float(np.abs(values).max()), int(counts[-1]) + 1
-        seen = np.flatnonzero(np.abs(values) >= _VANISHED * peak)
-        start = curve.first(counts[seen[-1] :], lambda rest: np.abs(rest) < _VANISHED * peak)
+        least, length = _VANISHED * float(np.abs(values).max()), int(counts[-1]) + 1
+        seen = np.flatnonzero(np.abs(values) >= least)
+        start = curve.first(counts[seen[-1] :], lambda rest, least=least: np.abs(rest) < least)
         if start is None or any(_holds_on_purpose(place.node) for place in case.leaves_at_end(entry)):
             continue
         if length - start > _LONG * length:
-            share = words.share(length - start, length)
-            message = f"is below a millionth of its peak from {words.count(start, curve.clock)} on, the last {share} of the run"
+            rest = f"from {words.count(start, curve.clock)} on, the last {words.share(length - start, length)} of the run"
+            message = f"is below a millionth of its peak {rest}"
             yield Hit(entry.path, message, "Is the rate meant per epoch? Give its period with `every`, or a floor")
 
 
@@ -159,9 +172,9 @@ def _holds_on_purpose(node: object) -> bool:
 def rises_as_lr_falls(case: Case) -> Iterator[Hit]:
     """Weight decay or the gradient clip rises while the lr of the same group falls.
 
-    In AdamW and SGD the decay acts through the lr: what shrinks the weights is the product of the two, so a rise of one can
-    hide in the fall of the other, and a comparison of two runs sees neither. A clip that opens late lets through the
-    gradients that it was set against. Both can be meant: DINO raises the decay from 0.04 to 0.4.
+    In AdamW and SGD the decay acts through the lr: what shrinks the weights is the product of the two, so a rise of
+    one can hide in the fall of the other, and a comparison of two runs sees neither. A clip that opens late lets
+    through the gradients that it was set against. Both can be meant: DINO raises the decay from 0.04 to 0.4.
 
     Let it fall with the lr, hold it, or ignore the rule if you mean it.
     """

@@ -1,7 +1,8 @@
 """What a rule is, and what it finds.
 
 A rule is a generator over a `Case`, registered under its code. Its docstring is what `--explain` says, in three
-paragraphs: what it finds, why that bites, how to mend it. Its two plans differ in one line: one has the fault, one not.
+paragraphs: what it finds, why that bites, how to mend it. Its two plans differ in one line: one has the fault, one
+not.
 """
 
 from __future__ import annotations
@@ -122,7 +123,9 @@ def chosen(select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> tuple[
     """
     for prefix in (*select, *ignore):
         if not any(code.startswith(prefix) for code in RULES):
-            raise LintError(f"no rule has the code {prefix!r}.{did_you_mean(prefix, RULES)} Rules: {', '.join(sorted(RULES))}")
+            raise LintError(
+                f"no rule has the code {prefix!r}.{did_you_mean(prefix, RULES)} Rules: {', '.join(sorted(RULES))}"
+            )
     return tuple(one for code, one in sorted(RULES.items()) if is_chosen(code, select, ignore))
 
 

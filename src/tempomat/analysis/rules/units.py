@@ -40,12 +40,13 @@ _MANY_EPOCHS = 20
 def unit_never_advanced(case: Case) -> Iterator[Hit]:
     """A schedule follows a unit that the run does not count.
 
-    Its clock stays at 0, and the value stays where it began: rl_games' linear schedule on frames never decays that way. The
-    linter takes as counted what `--advances` names. Without it: the plan's clock, the units of its total, and what the rates
-    convert them into; anything else is then a warning and no error, since the loop may count it all the same.
+    Its clock stays at 0, and the value stays where it began: rl_games' linear schedule on frames never decays that
+    way. The linter takes as counted what `--advances` names. Without it: the plan's clock, the units of its total,
+    and what the rates convert them into; anything else is then a warning and no error, since the loop may count it
+    all the same.
 
-    Count the unit in the loop (`scheduler.advance(env_steps=8)`) and name it with `--advances`, or tie the schedule to
-    another unit.
+    Count the unit in the loop (`scheduler.advance(env_steps=8)`) and name it with `--advances`, or tie the schedule
+    to another unit.
     """
     for entry in case.entries:
         for path, node, _ in nodes(entry.written, case.study.clock, entry.path):
@@ -77,12 +78,13 @@ def unit_never_advanced(case: Case) -> Iterator[Hit]:
 def epochs_or_steps(case: Case) -> Iterator[Hit]:
     """Bare counts look like epochs in a plan that counts optimizer steps, or the other way round.
 
-    A bare count is in the plan's clock. Milestones of 30, 60 and 80 that were meant as epochs have all passed within the
-    first epoch, and the run trains at a thousandth of its lr; a warmup of 1 000 that was meant as steps outlasts a run of 90
-    epochs. It is found where all bare counts of an entry fit into the run's number of epochs (each epoch has at least 10
-    steps), or where one is over 20 times the run's epochs.
+    A bare count is in the plan's clock. Milestones of 30, 60 and 80 that were meant as epochs have all passed
+    within the first epoch, and the run trains at a thousandth of its lr; a warmup of 1 000 that was meant as steps
+    outlasts a run of 90 epochs. It is found where all bare counts of an entry fit into the run's number of epochs
+    (each epoch has at least 10 steps), or where one is over 20 times the run's epochs.
 
-    Write the unit: `30 epochs`, or `30 optimizer_steps` if that is what is meant; lengths with a unit are never doubted.
+    Write the unit: `30 epochs`, or `30 optimizer_steps` if that is what is meant; lengths with a unit are never
+    doubted.
     """
     epochs = _epochs(case)
     if epochs is None:
@@ -146,8 +148,8 @@ def _long_epochs(case: Case, epochs: Fraction) -> bool:
 def stage_not_followed(case: Case) -> Iterator[Hit]:
     """The run advances through stages (`--advances ...,stage`), and an lr moves in steps at fixed counts.
 
-    A curriculum advances on success, not on time: a table made to match its stages is right in the one run that its counts
-    were read from. A slow agent is given the small lr of a stage that it has not reached.
+    A curriculum advances on success, not on time: a table made to match its stages is right in the one run that its
+    counts were read from. A slow agent is given the small lr of a stage that it has not reached.
 
     Tie the steps to the stage, or leave it if they were never meant to follow it.
     """

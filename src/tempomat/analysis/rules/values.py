@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from tempomat.analysis.rules.registry import Hit, few, rule
 from tempomat.analysis.structure import Place
 from tempomat.analysis.study import at_first_levels
 from tempomat.core import IntervalTable, Sequence
+from tempomat.plan import Range
 
 _LARGE = 2.0
 """What a jump multiplies or divides by at most before it is called large."""
@@ -45,8 +47,8 @@ _OWN_STEPS = 1.5
 def not_finite(case: Case) -> Iterator[Hit]:
     """A value overflows within the run.
 
-    An exponential with a rate above 1 doubles again and again: at 1.1 per step it passes the largest float64 after 7 448
-    steps. The run would be refused at that count, hours after its start.
+    An exponential with a rate above 1 doubles again and again: at 1.1 per step it passes the largest float64 after
+    7 448 steps. The run would be refused at that count, hours after its start.
 
     Give the curve an `end_value` as its ceiling, or a rate per epoch instead of per step.
     """
@@ -80,8 +82,8 @@ def _at(traced: Traced, count: int) -> str:
 def out_of_range(case: Case) -> Iterator[Hit]:
     """A value leaves what its hyperparameter may be: a negative lr, a beta of 1, a batch of less than one sample.
 
-    An optimizer does not notice: with a negative lr it climbs the loss. The run itself refuses such a value before it is
-    written, at the count where it comes, which may be its last. Controllers are taken at their first level.
+    An optimizer does not notice: with a negative lr it climbs the loss. The run itself refuses such a value before
+    it is written, at the count where it comes, which may be its last. Controllers are taken at their first level.
 
     Change the numbers, or keep the value inside with a `clip`.
     """
@@ -90,15 +92,15 @@ def out_of_range(case: Case) -> Iterator[Hit]:
         if traced is None:
             continue
         allowed = entry.target.range
-
-        def wrong(values: Values) -> NDArray[np.bool_]:
-            return np.array([math.isfinite(one) and not allowed.holds(one) for one in values.tolist()])
-
-        at = traced[0].first(traced[1], wrong)
+        at = traced[0].first(traced[1], partial(_outside, allowed))
         if at is not None:
             where = words.count(at, traced[0].clock)
             message = f"is {_at(traced, at)} at {where}, and {entry.target.key} must be {allowed}"
             yield Hit(entry.path, message, "Change its ends, or clip it")
+
+
+def _outside(allowed: Range, values: Values) -> NDArray[np.bool_]:
+    return np.array([math.isfinite(one) and not allowed.holds(one) for one in values.tolist()])
 
 
 class Join(NamedTuple):
@@ -124,7 +126,8 @@ class Join(NamedTuple):
         """The jump as a message says it."""
         times = f"x{self.factor:.3g}" if self.next > self.goes_on else f"/{self.factor:.3g}"
         size = f" ({times})" if math.isfinite(self.factor) else ""
-        return f"jumps from {words.value(self.last)} to {words.value(self.next)}{size} at {words.count(self.at, self.clock)}"
+        jump = f"jumps from {words.value(self.last)} to {words.value(self.next)}"
+        return f"{jump}{size} at {words.count(self.at, self.clock)}"
 
 
 @rule(
@@ -155,11 +158,12 @@ class Join(NamedTuple):
 def large_jump(case: Case) -> Iterator[Hit]:
     """Where two joined parts meet, the value jumps by more than a factor of 2, and one of them is a smooth curve.
 
-    A drop between constants is a schedule; a jump between a warmup and its decay is a typing error. Upwards it can throw
-    away what was learned. Parts that only hold values, as a step table does, are never reported, nor are restarts of
-    `repeat`.
+    A drop between constants is a schedule; a jump between a warmup and its decay is a typing error. Upwards it can
+    throw away what was learned. Parts that only hold values, as a step table does, are never reported, nor are
+    restarts of `repeat`.
 
-    Let the second part begin at the value that the first one reaches. A recipe takes the peak once and cannot disagree.
+    Let the second part begin at the value that the first one reaches. A recipe takes the peak once and cannot
+    disagree.
     """
     yield from (hit for hit, factor in _jumps(case) if factor > _LARGE)
 
@@ -192,9 +196,9 @@ def large_jump(case: Case) -> Iterator[Hit]:
 def jump_in_smooth_curve(case: Case) -> Iterator[Hit]:
     """A smooth curve jumps by less than a factor of 2, but by far more than its own steps.
 
-    A preset promises "continuous smooth decay", moves by half a per mille each 10 000 steps, and then falls from 8.61e-5 to
-    5e-5 at one: the second interval's first value was typed in, not worked out. Reported are jumps above 5 % that are also
-    above one and a half of the curve's own steps there.
+    A preset promises "continuous smooth decay", moves by half a per mille each 10 000 steps, and then falls from
+    8.61e-5 to 5e-5 at one: the second interval's first value was typed in, not worked out. Reported are jumps above
+    5 % that are also above one and a half of the curve's own steps there.
 
     Let the later part begin where the earlier one ends; the message has that value.
     """
@@ -204,7 +208,10 @@ def jump_in_smooth_curve(case: Case) -> Iterator[Hit]:
 def _jumps(case: Case) -> Iterator[tuple[Hit, float]]:
     for _, place in case.all_places():
         found = {join.path: join for join in _joins(case, place) if _stands_out(join)}
-        hits = (Hit(join.path, join.words(), f"Begin at {words.value(join.goes_on)}, where the part before it is") for join in found.values())
+        hits = (
+            Hit(join.path, join.words(), f"Begin at {words.value(join.goes_on)}, where the part before it is")
+            for join in found.values()
+        )
         yield from ((hit, found[hit.path].factor) for hit in few(hits))
 
 
