@@ -1,5 +1,7 @@
 """Controllers on given measurements: the same decisions that the core's rules take one by one, and exact values."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -99,34 +101,50 @@ def test_the_values_cannot_be_changed():
 
 TREE = tm.Constant(value=1.0) * HALVE
 ON_ENV_STEPS = tm.on("env_steps", TREE * tm.Linear(init_value=1.0, end_value=0.0, duration=5))
+THREE_EPOCHS = tm.Linear(init_value=0, end_value=1, duration="3 epochs")
+ONE = {"val_loss": [1.0]}
+RATES = {"steps_per_epoch": 10}
 
 
 @pytest.mark.parametrize(
-    ("subject", "measurements", "given", "error", "said"),
+    ("subject", "measurements", "given", "said"),
     [
-        (TREE, {"valloss": [1.0], "val_loss": [1.0]}, {"every": 1}, tm.MeasurementError, "valloss: nothing listens to it. Did you mean val_loss"),
-        (TREE, {}, {"total": 9}, tm.MeasurementError, "val_loss: a controller listens to it, and it is not given"),
-        (0.1 + tm.Constant(value=1.0), {"x": [1.0]}, {"every": 1}, tm.MeasurementError, "There is no controller"),
-        (TREE, {"val_loss": [1.0]}, {}, tm.MeasurementError, "`every` must say how far apart"),
-        (TREE, {"val_loss": []}, {"every": 1}, tm.MeasurementError, "neither a total nor a measurement"),
-        (TREE, {"val_loss": [1.0] * 3}, {"every": 5, "total": 14}, tm.MeasurementError, "is measured at 15, after the run's end at 14"),
-        (TREE, {"val_loss": ["low"]}, {"every": 5}, tm.MeasurementError, "val_loss at 5: could not convert"),
-        (TREE, {"val_loss": {-1: 1.0}}, {}, tm.MeasurementError, "val_loss at -1: must be between 0"),
-        (TREE, {"val_loss": [float("nan")]}, {"every": 5}, tm.MeasurementError, "must be a finite number, got nan at count 5"),
-        (TREE, {"val_loss": [1.0]}, {"every": 0}, tm.ScheduleError, "every: must be at least 1"),
-        (TREE, {"val_loss": [1.0]}, {"every": "1 epochs"}, tm.ScheduleError, "steps_per_epoch"),
-        (TREE, {"val_loss": [1.0]}, {"every": "0.01 epochs", "rates": {"steps_per_epoch": 10}}, tm.ScheduleError, "comes to no count"),
-        (TREE, {"val_loss": {1: 1.0}}, {"total": LONGEST + 1}, tm.MeasurementError, "must have at most 100_000_000 counts"),
-        (ON_ENV_STEPS, {"val_loss": {1: 1.0}}, {"total": 10}, tm.ScheduleError, "optimizer_steps cannot be turned into env_steps"),
-        (tm.Linear(init_value=0, end_value=1, duration="3 epochs"), {}, {"total": 9}, tm.ScheduleError, "simulate: duration: epochs"),
-        (tm.Plan({"lr": tm.Linear(init_value=0, end_value=1, duration="3 epochs")}), {}, {"total": 9},
-         tm.PlanError, "schedules.lr.duration: epochs"),
-        (0.5, {}, {"total": 9}, tm.ScheduleError, "needs a tree or a plan, got float"),
+        (TREE, {**ONE, "valloss": [1.0]}, {"every": 1}, "valloss: nothing listens to it. Did you mean val_loss"),
+        (TREE, {}, {"total": 9}, "val_loss: a controller listens to it, and it is not given"),
+        (tm.Constant(value=1.0), {"x": [1.0]}, {"every": 1}, "There is no controller"),
+        (TREE, ONE, {}, "`every` must say how far apart"),
+        (TREE, {"val_loss": []}, {"every": 1}, "neither a total nor a measurement"),
+        (TREE, {"val_loss": [1.0] * 3}, {"every": 5, "total": 14}, "measured at 15, after the run's end at 14"),
+        (TREE, {"val_loss": ["low"]}, {"every": 5}, "val_loss at 5: could not convert"),
+        (TREE, {"val_loss": {-1: 1.0}}, {}, "val_loss at -1: must be between 0"),
+        (TREE, {"val_loss": [float("nan")]}, {"every": 5}, "must be a finite number, got nan at count 5"),
+        (TREE, {"val_loss": {1: 1.0}}, {"total": LONGEST + 1}, "must have at most 100_000_000 counts"),
     ],
-)  # fmt: skip
-def test_what_cannot_be_simulated_is_refused_with_the_reason(subject, measurements, given, error, said):
-    with pytest.raises(error, match=said):
+)
+def test_measurements_that_do_not_fit_are_refused_with_the_reason(subject, measurements, given, said):
+    with pytest.raises(tm.MeasurementError, match=re.escape(said)):
         simulate(subject, measurements, **given)
+
+
+@pytest.mark.parametrize(
+    ("subject", "measurements", "given", "said"),
+    [
+        (TREE, ONE, {"every": 0}, "every: must be at least 1"),
+        (TREE, ONE, {"every": "1 epochs"}, "steps_per_epoch"),
+        (TREE, ONE, {"every": "0.01 epochs", "rates": RATES}, "comes to no count"),
+        (ON_ENV_STEPS, {"val_loss": {1: 1.0}}, {"total": 10}, "optimizer_steps cannot be turned into env_steps"),
+        (THREE_EPOCHS, {}, {"total": 9}, "simulate: duration: epochs"),
+        (0.5, {}, {"total": 9}, "needs a tree or a plan, got float"),
+    ],
+)
+def test_lengths_that_cannot_be_resolved_are_refused_with_the_reason(subject, measurements, given, said):
+    with pytest.raises(tm.ScheduleError, match=re.escape(said)):
+        simulate(subject, measurements, **given)
+
+
+def test_a_plan_that_cannot_be_resolved_is_refused_with_its_paths():
+    with pytest.raises(tm.PlanError, match=r"schedules\.lr\.duration: epochs"):
+        simulate(tm.Plan({"lr": THREE_EPOCHS}), {}, total=9)
 
 
 def test_a_measurement_that_is_skipped_is_heard_but_decides_nothing():

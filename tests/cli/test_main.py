@@ -59,22 +59,49 @@ def in_shell(folder, *words, **options):
 # lint
 
 
+CLEAN = """
+good.yaml
+warned.yaml
+good.yaml --strict
+wrong.yaml --ignore TM302
+wrong.yaml --select TM1
+epochs.yaml --steps-per-epoch 100
+epochs.yaml --rate steps_per_epoch=1k
+epochs.yaml --total 500
+broken.yaml --ignore TM0
+broken.yaml --select TM1
+--explain TM101
+--explain all
+"""
+FAULTY = """
+warned.yaml --strict
+wrong.yaml
+broken.yaml
+text.yaml
+none.yaml
+good.yaml wrong.yaml
+epochs.yaml
+text.yaml --format json
+"""
+REFUSED = """
+
+--explain TM999
+good.yaml --select TM9
+good.yaml --total long
+good.yaml --steps-per-epoch 0
+good.yaml --rate steps=4
+good.yaml --format xml
+good.yaml --advances steps
+good.yaml --nonsense
+"""
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
-    [
-        (["good.yaml"], 0), (["warned.yaml"], 0), (["warned.yaml", "--strict"], 1), (["good.yaml", "--strict"], 0),
-        (["wrong.yaml"], 1), (["broken.yaml"], 1), (["text.yaml"], 1), (["none.yaml"], 1), (["good.yaml", "wrong.yaml"], 1),
-        (["wrong.yaml", "--ignore", "TM302"], 0), (["wrong.yaml", "--select", "TM1"], 0), (["epochs.yaml"], 1),
-        (["epochs.yaml", "--steps-per-epoch", "100"], 0), (["epochs.yaml", "--rate", "steps_per_epoch=1k"], 0),
-        (["epochs.yaml", "--total", "500"], 0), (["broken.yaml", "--ignore", "TM0"], 0), (["broken.yaml", "--select", "TM1"], 0),
-        (["text.yaml", "--format", "json"], 1), (["--explain", "TM101"], 0), (["--explain", "all"], 0),
-        ([], 2), (["--explain", "TM999"], 2), (["good.yaml", "--select", "TM9"], 2), (["good.yaml", "--total", "long"], 2),
-        (["good.yaml", "--steps-per-epoch", "0"], 2), (["good.yaml", "--rate", "steps=4"], 2), (["good.yaml", "--format", "xml"], 2),
-        (["good.yaml", "--advances", "steps"], 2), (["good.yaml", "--nonsense"], 2),
-    ],
-)  # fmt: skip
+    [(line, code) for code, lines in enumerate((CLEAN, FAULTY, REFUSED)) for line in lines.strip("\n").split("\n")],
+)
 def test_lint_exits_with_0_if_clean_1_for_an_error_and_2_if_it_could_not_look(run, words, code):
-    assert run("lint", *words)[0] == code
+    assert run("lint", *words.split())[0] == code
 
 
 def test_a_finding_is_one_line_with_its_place_and_one_with_its_fix(run):
@@ -129,8 +156,10 @@ def test_json_has_every_field_of_every_finding(run):
     found = json.loads(out)
     assert (code, err) == (1, "")
     assert [(one["file"], one["line"], one["code"], one["severity"]) for one in found] == [
-        ("wrong.yaml", 3, "TM302", "error"), ("warned.yaml", 4, "TM304", "warning"), ("text.yaml", 2, "TM002", "error"),
-    ]  # fmt: skip
+        ("wrong.yaml", 3, "TM302", "error"),
+        ("warned.yaml", 4, "TM304", "warning"),
+        ("text.yaml", 2, "TM002", "error"),
+    ]
     for one in found:
         assert set(one) == {"file", "line", "code", "name", "severity", "path", "message", "fix"}
         assert one["name"] == RULES[one["code"]].name
@@ -160,7 +189,7 @@ def test_every_code_is_explained(run, code):
 def test_an_unknown_code_is_refused_with_a_suggestion(run):
     code, out, err = run("lint", "--explain", "TM110x")
     assert (code, out) == (2, "")
-    assert err.startswith("tempomat: no rule has the code 'TM110x'. Did you mean TM110?")
+    assert err.startswith("tempomat: no rule has the code 'TM110X'. Did you mean TM110?")
 
 
 # preview
@@ -224,7 +253,7 @@ def test_schema_accepts_a_good_plan_and_refuses_a_broken_one(run):
     _, out, _ = run("schema")
     schema = json.loads(out)
     jsonschema.validate(yaml.safe_load(GOOD.replace("2_000", "2000")), schema)
-    with pytest.raises(jsonschema.ValidationError, match="cosin"):
+    with pytest.raises(jsonschema.ValidationError, match="'fast' is not valid"):
         jsonschema.validate(yaml.safe_load(BROKEN), schema)
 
 
@@ -264,11 +293,12 @@ def test_the_module_runs_as_the_command_does(folder):
 
 
 def test_a_reader_that_has_gone_is_no_traceback(folder):
+    reader, writer = os.pipe()
+    os.close(reader)
     command = [sys.executable, "-m", "tempomat", "lint", "--explain", "all"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait() == 141
+    done = subprocess.run(command, cwd=folder, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_a_terminal_without_unicode_gets_question_marks(folder):

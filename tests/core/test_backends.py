@@ -278,9 +278,9 @@ def test_a_number_in_a_tensor_is_a_parameter_if_it_is_whole():
     """An integer of any library is one; a float in a tensor has a precision of its own and is refused."""
     assert tm.Constant(value=torch.tensor(3)) == tm.Constant(value=3.0)
     assert tm.Linear(init_value=0, end_value=1, duration=torch.tensor(7)).duration == 7
-    for given, match in ((torch.tensor(0.1), "must be a number"), (torch.tensor(True), "must be a number")):
+    for value, match in ((torch.tensor(0.1), "must be a number"), (torch.tensor(True), "must be a number")):
         with pytest.raises(tm.ScheduleError, match=match):
-            tm.Constant(value=given)
+            tm.Constant(value=value)
 
 
 @pytest.mark.gpu

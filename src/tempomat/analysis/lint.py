@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from tempomat.analysis.rules import RULES, Case, Finding, LintError, Rule, chosen, is_chosen
+from tempomat.analysis.rules import RULES, Case, Finding, LintError, Rule, chosen, is_chosen, rule_of
 from tempomat.analysis.rules.files import faults_as_findings
 from tempomat.analysis.study import Study
 from tempomat.core import Duration, Unit
@@ -24,6 +24,7 @@ __all__ = [
     "handbook",
     "is_chosen",
     "lint",
+    "rule_of",
 ]
 
 WIDTH = 79

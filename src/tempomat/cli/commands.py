@@ -55,17 +55,12 @@ def _write(path: str, text: str) -> None:
 
 def lint(options: Namespace) -> int:
     """Look for faults in plans, or explain a code."""
-    from tempomat.analysis.lint import RULES, LintError, chosen, explain, handbook
+    from tempomat.analysis.lint import chosen, explain, handbook, rule_of
     from tempomat.cli.findings import look_at, write
-    from tempomat.core.errors import did_you_mean
 
     if options.explain:
         code = options.explain.upper()
-        if code != "ALL" and code not in RULES:
-            raise LintError(
-                f"no rule has the code {options.explain!r}.{did_you_mean(code, RULES)} Rules: {', '.join(sorted(RULES))}"
-            )
-        print(handbook() if code == "ALL" else explain(RULES[code]), end="" if code == "ALL" else "\n")
+        print(handbook() if code == "ALL" else explain(rule_of(code)), end="" if code == "ALL" else "\n")
         return 0
     if not options.plans:
         options.usage_error("name a plan to look at, or give --explain CODE")

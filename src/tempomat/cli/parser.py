@@ -14,13 +14,15 @@ from tempomat.core.numbers import parse_number
 
 _EPILOG = """\
 examples:
-  tempomat preview plan.yaml                         draw it here
-  tempomat preview plan.yaml --html plan.html        draw it as a page to explore
-  tempomat lint plan.yaml --steps-per-epoch 390      look for faults before training
-  tempomat lint --explain TM203                      what a finding means
+  tempomat preview plan.yaml                     draw it here
+  tempomat preview plan.yaml --html plan.html    draw it as a page to explore
+  tempomat lint plan.yaml --steps-per-epoch 390  look for faults
+  tempomat lint --explain TM203                  say what a finding means
 
 exit codes:
-  0  all is well    1  lint found an error, diff a difference    2  it could not be done
+  0  all is well
+  1  lint found an error, diff a difference
+  2  it could not be done
 """
 
 

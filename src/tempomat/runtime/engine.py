@@ -74,9 +74,13 @@ class Track:
     def ahead(self, count: int) -> list[float]:
         """The values from `count` on; up to the first that the target could not take."""
         length = min(BLOCK, MAX_COUNT - count + 1)
-        values = self.schedule(np.arange(count, count + length)).tolist()
-        wrong = next((place for place, value in enumerate(values) if not self._range.holds(value)), length)
-        return values[:wrong]
+        if length < 1:
+            return []
+        array = self.schedule(np.arange(count, count + length))
+        values: list[float] = array.tolist()
+        if self._range.holds(float(array.min())) and self._range.holds(float(array.max())):  # a NaN is neither
+            return values
+        return values[: next(place for place, value in enumerate(values) if not self._range.holds(value))]
 
 
 @final

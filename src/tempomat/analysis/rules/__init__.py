@@ -2,7 +2,7 @@
 
 from tempomat.analysis.rules import files, horizon, lengths, names, optimizer, units, values
 from tempomat.analysis.rules.case import Case
-from tempomat.analysis.rules.registry import RULES, Finding, LintError, Rule, Severity, chosen, is_chosen
+from tempomat.analysis.rules.registry import RULES, Finding, LintError, Rule, Severity, chosen, is_chosen, rule_of
 
 __all__ = [
     "RULES",
@@ -18,6 +18,7 @@ __all__ = [
     "lengths",
     "names",
     "optimizer",
+    "rule_of",
     "units",
     "values",
 ]

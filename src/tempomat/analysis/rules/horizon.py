@@ -123,7 +123,11 @@ def curve_ends_first(case: Case) -> Iterator[Hit]:
             if early and (table or (falls_to_its_end(entry, end) and end.value != 0)):
                 held = "its last interval goes on" if table else f"stays at {words.value(end.value)}"
                 rest = f"{held} for the last {words.share(end.length - end.at, end.length)}"
-                fix = "Fit it to the run, or leave the last `end` out" if table else "Fit it to the run: 100% for a length"
+                fix = (
+                    "Fit it to the run, or leave the last `end` out"
+                    if table
+                    else "Fit it to the run: 100% for a length"
+                )
                 message = f"ends at {words.count(end.at)} of {words.count(end.length, end.unit)}, and {rest}"
                 yield Hit(end.path, message, fix)
 

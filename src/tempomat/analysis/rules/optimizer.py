@@ -142,7 +142,9 @@ def lr_vanishes(case: Case) -> Iterator[Hit]:
         if start is None or any(_holds_on_purpose(place.node) for place in case.leaves_at_end(entry)):
             continue
         if length - start > _LONG * length:
-            rest = f"from {words.count(start, curve.clock)} on, the last {words.share(length - start, length)} of the run"
+            rest = (
+                f"from {words.count(start, curve.clock)} on, the last {words.share(length - start, length)} of the run"
+            )
             message = f"is below a millionth of its peak {rest}"
             yield Hit(entry.path, message, "Is the rate meant per epoch? Give its period with `every`, or a floor")
 

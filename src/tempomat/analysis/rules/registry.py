@@ -107,6 +107,21 @@ def rule(
     return register
 
 
+def rule_of(code: str) -> Rule:
+    """The rule of a code.
+
+    Raises:
+        LintError: there is none.
+    """
+    if code not in RULES:
+        raise _no_rule(code)
+    return RULES[code]
+
+
+def _no_rule(code: str) -> LintError:
+    return LintError(f"no rule has the code {code!r}.{did_you_mean(code, RULES)} Rules: {', '.join(sorted(RULES))}")
+
+
 def few(hits: Iterable[Hit], most: int = 3) -> Iterator[Hit]:
     """The first hits of many alike; the last of them says how many more there are."""
     found = list(hits)
@@ -123,9 +138,7 @@ def chosen(select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> tuple[
     """
     for prefix in (*select, *ignore):
         if not any(code.startswith(prefix) for code in RULES):
-            raise LintError(
-                f"no rule has the code {prefix!r}.{did_you_mean(prefix, RULES)} Rules: {', '.join(sorted(RULES))}"
-            )
+            raise _no_rule(prefix)
     return tuple(one for code, one in sorted(RULES.items()) if is_chosen(code, select, ignore))
 
 

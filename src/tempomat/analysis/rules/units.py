@@ -28,12 +28,18 @@ _MANY_EPOCHS = 20
     wrong="""
         total: 10_000
         schedules:
-          noise: {type: 'on', unit: env_steps, schedule: {type: linear, init_value: 1.0, end_value: 0.1, duration: 8_000}}
+          noise:
+            type: 'on'
+            unit: env_steps
+            schedule: {type: linear, init_value: 1.0, end_value: 0.1, duration: 8_000}
     """,
     right="""
         total: 10_000
         schedules:
-          noise: {type: 'on', unit: optimizer_steps, schedule: {type: linear, init_value: 1.0, end_value: 0.1, duration: 8_000}}
+          noise:
+            type: 'on'
+            unit: optimizer_steps
+            schedule: {type: linear, init_value: 1.0, end_value: 0.1, duration: 8_000}
     """,
     options="--advances optimizer_steps",
 )

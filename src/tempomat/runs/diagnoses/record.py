@@ -1,0 +1,201 @@
+"""What a record says about the run itself, whatever the model learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tempomat.runs.diagnoses.case import Case, Track, number, percent
+from tempomat.runs.diagnoses.registry import Cause, Seen, diagnosis
+
+ROUNDING = 1e-6
+"""Relative; float32, in which most optimizers hold a tensor lr, rounds by at most 6e-8."""
+FEW_ROWS = 20
+"""Rows below which a share of clipped gradients is not judged."""
+RARELY, NEARLY_ALWAYS = 0.01, 0.95
+"""Shares of steps with a clipped gradient below and above which the clip is no longer a guard against the odd step."""
+SHOWN = 5
+"""The most decisions that are listed one by one."""
+
+
+@diagnosis("TD101", "ended-early", "warning")
+def ended_early(case: Case) -> Iterator[Seen]:
+    """The record ends before the plan's total.
+
+    A schedule made for the whole run never came to its end: a cosine, for one, gains most of what it gains at its low
+    end. The run was broken off, or is still going on, or its loop is shorter than the plan.
+
+    Resume the run from its checkpoint, or give the plan the length that the loop has.
+    """
+    total = case.run.plan.total
+    gaps = np.diff(case.counts)
+    # the last row may be up to one interval of recording before the end
+    slack = max(1, int(np.median(gaps[gaps > 0]))) if (gaps > 0).any() else 1
+    if isinstance(total, int) and case.last + slack < total:
+        how = "The recorder was closed there" if case.run.closed else "The recorder was not closed: broken off, or going on"
+        yield Seen(
+            "",
+            f"the record ends at {case.last:_} of {total:_} {case.unit} ({case.part(case.last)}). {how}",
+            fix="Resume it, or give the plan the length that the loop has",
+        )
+
+
+@diagnosis("TD102", "applied-differs", "warning")
+def applied_differs(case: Case) -> Iterator[Seen]:
+    """A value as applied is not the value as asked, by more than rounding (1e-6 of it; whole numbers by less than 1).
+
+    Something else writes the same hyperparameter, or the target rounds it, as bfloat16 does by up to 0.4 %. The run did
+    not train under its plan.
+
+    Have one writer per hyperparameter: the plan. Look for what else sets it, such as a second scheduler.
+    """
+    for track in case.tracks.values():
+        off = _differs(track)
+        if off.any():
+            first = int(np.argmax(off))
+            asked, applied = track.asked[first], track.applied[first]
+            yield Seen(
+                f"schedules.{track.name}",
+                f"applied differs from asked in {int(off.sum()):_} of {len(off):_} rows, "
+                f"first at {track.counts[first]:_}: asked {asked:.6g}, applied {applied:.6g}",
+                fix="Look for what else writes it",
+            )
+
+
+def _differs(track: Track) -> np.ndarray:
+    off = np.abs(track.applied - track.asked)
+    beyond = off > ROUNDING * np.maximum(np.abs(track.applied), np.abs(track.asked))
+    # a batch size of 37.5 is applied as a whole number
+    whole = (off < 1) & (track.applied == np.round(track.applied)) & (np.abs(track.asked) >= 1)
+    return beyond & ~whole
+
+
+@diagnosis("TD103", "never-moved", "warning")
+def never_moved(case: Case) -> Iterator[Seen]:
+    """A schedule that is no constant had one value in every row.
+
+    It may move later than the record goes, or run on a clock that the loop does not advance, or wait for a controller's
+    decision that never came.
+
+    Advance the clock that it runs on, or write a number if it is meant to stay.
+    """
+    if len(np.unique(case.counts)) < 2:
+        return
+    for track in case.tracks.values():
+        if case.constant(track.name) or len(track.asked) < 2 or np.ptp(track.asked) > 0:
+            continue
+        node = case.run.plan.schedules.get(track.name)
+        clocks = sorted(str(clock) for clock in node.clocks if clock) if node is not None else []
+        waits = " It waits for a controller's decision, and none came" if node is not None and node.controllers else ""
+        on = f" It runs on {', '.join(clocks)}" if clocks else ""
+        yield Seen(
+            f"schedules.{track.name}",
+            f"is {number(track.asked[0])} in all {len(track.asked):_} rows, and is no constant in the plan.{waits or on}"
+            .rstrip("."),
+            fix="Look whether it was to move before the record's end",
+        )
+
+
+@diagnosis("TD104", "clock-stood-still", "error")
+def clock_stood_still(case: Case) -> Iterator[Seen]:
+    """Every row has the same count of the plan's clock.
+
+    No schedule moved: each had its first value throughout. The loop does not tell the scheduler that a step was taken.
+
+    Call `scheduler.step()` after each `optimizer.step()`, or per epoch if the plan's clock is `epochs`.
+    """
+    if len(case.counts) >= FEW_ROWS and np.ptp(case.counts) == 0:
+        yield Seen(
+            "counts",
+            f"all {len(case.counts):_} rows were recorded at {case.last:_} {case.unit}: the clock was never advanced",
+            fix="Call `scheduler.step()` after each `optimizer.step()`",
+        )
+
+
+@diagnosis("TD105", "not-finite", "warning")
+def not_finite(case: Case) -> Iterator[Seen]:
+    """A measurement was NaN or infinite.
+
+    One in mixed precision is often a step that the gradient scaler skipped. Many, or all from some count on, are a run that
+    is lost: see TD201.
+
+    Look at what came before the first of them: the gradient norm, the lr, the batch.
+    """
+    for name in case.measurements:
+        curve = case.measured(name)
+        bad = ~np.isfinite(curve.values)
+        if bad.any():
+            first = int(np.argmax(bad))
+            word = "NaN" if np.isnan(curve.values[first]) else "infinite"
+            yield Seen(
+                f"measured.{name}",
+                f"{int(bad.sum()):_} of {len(bad):_} values are no finite numbers, the first ({word}) at "
+                f"{curve.counts[first]:_} {case.unit} ({case.part(int(curve.counts[first]))})",
+            )
+
+
+def clipped(case: Case, since: int = 0) -> tuple[float, int] | None:
+    """The share of rows with `grad_norm` above `grad_clip` from a count on, and how many rows; None where not told."""
+    rows = [row for row in case.run.rows if row["counts"].get(case.unit, -1) >= since]
+    pairs = [(row["measured"].get("grad_norm"), row["applied"].get("grad_clip")) for row in rows]
+    both = np.array([pair for pair in pairs if None not in pair], np.float64).reshape(-1, 2)
+    norms, clips = both[np.isfinite(both).all(axis=1)].T
+    above = norms > clips * (1 + 1e-3)
+    # norms that lie on the clip and never above it were taken after clipping, and do not tell
+    after = not above.any() and (norms > clips * (1 - 1e-3)).any()
+    return None if len(norms) < FEW_ROWS or after else (float(above.mean()), len(norms))
+
+
+@diagnosis("TD106", "clips-nothing", "note")
+def clips_nothing(case: Case) -> Iterator[Seen]:
+    """`grad_norm` was above `grad_clip` in at most 1 % of the rows.
+
+    The clip does next to nothing. As a guard against the odd exploding step that is what it should do; as a part of the
+    recipe it is not in force.
+
+    Nothing, or a lower clip: the median of the norms is where it begins to act.
+    """
+    known = clipped(case)
+    if known and known[0] <= RARELY:
+        yield Seen("schedules.grad_clip", f"grad_norm was above grad_clip in {percent(known[0])} of {known[1]:_} rows")
+
+
+@diagnosis("TD107", "clips-always", "warning")
+def clips_always(case: Case) -> Iterator[Seen]:
+    """`grad_norm` was above `grad_clip` in at least 95 % of the rows.
+
+    Every gradient is cut to the same length. With plain SGD the lr then no longer says how long a step is: the clip and the
+    lr do together, and a schedule of the clip is a second schedule of the step.
+
+    Raise the clip to about the median of the norms, and lower the lr if the steps get too long.
+    """
+    known = clipped(case)
+    if known and known[0] >= NEARLY_ALWAYS:
+        norms = case.measured("grad_norm").finite.level
+        yield Seen(
+            "schedules.grad_clip",
+            f"grad_norm was above grad_clip in {percent(known[0])} of {known[1]:_} rows; its median is {number(norms)}",
+            (Cause("likely", "clip too low", "next to no gradient was left as it was"),),
+            f"Try a clip of about {number(norms)}",
+        )
+
+
+@diagnosis("TD108", "decisions", "note")
+def decisions(case: Case) -> Iterator[Seen]:
+    """Controllers changed a level in this run.
+
+    It is what they are there for; a run repeated with other measurements would decide otherwise.
+
+    Nothing. Where they come too often or too seldom, change the controller's patience or threshold.
+    """
+    made: dict[str, list[str]] = {}
+    for event in case.run.events:
+        if event["event"] == "decision":
+            at = event["counts"].get(case.unit)
+            place = f"at {at:_}" if isinstance(at, int) else "once"
+            made.setdefault(str(event.get("entry", "")), []).append(f"{place} to {event.get('level', 0):.3g}")
+    for entry, said in made.items():
+        more = f", and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+        times = "1 decision" if len(said) == 1 else f"{len(said)} decisions"
+        yield Seen(f"schedules.{entry}", f"{times} by its controllers, level {', '.join(said[:SHOWN])}{more}")
