@@ -76,7 +76,7 @@ def contenders(run: Run) -> list[Contender]:
     peers = [one(peer.name, "peer", peer.make) for peer in PEERS if installed(peer.package)]
     if not run.in_loop:
         return [one(OURS, "ours", ours), floor, *peers]
-    bare = Contender(BARE, run.column, "extra", run.steps, lambda: _repeating(Idle(run.groups).step, run.steps))
+    bare = Contender(BARE, run.column, "extra", run.steps, lambda: repeating(Idle(run.groups).step, run.steps))
     own = [one(OURS_LOOP, "ours", partial(ours, counting="updates")), one(f"{OURS}, counting='calls'", "extra", ours)]
     return [*own, floor, *peers, bare]
 
@@ -91,7 +91,7 @@ def stepping(make: Callable[[Idle, int], Step], optimizer: Idle, run: Run) -> Wo
             update()
             step()
 
-    return loop if run.in_loop else _repeating(step, steps)
+    return loop if run.in_loop else repeating(step, steps)
 
 
 def writing_by_hand(optimizer: Idle, run: Run) -> Work:
@@ -114,7 +114,9 @@ def writing_by_hand(optimizer: Idle, run: Run) -> Work:
     return loop if run.in_loop else alone
 
 
-def _repeating(step: Step, steps: int) -> Work:
+def repeating(step: Step, steps: int) -> Work:
+    """One call after the other."""
+
     def loop() -> None:
         for _ in range(steps):
             step()

@@ -138,9 +138,9 @@ def test_a_preset_in_the_run_it_was_made_for_has_exactly_its_known_faults(name, 
 
 def test_the_jumps_of_the_smooth_presets_are_told_with_their_values():
     (smooth,) = {one.message for one in lint(preset("exponential_smooth"))}
-    assert smooth == "jumps from 8.61e-5 to 5e-5 (/1.72) at 3_000_000 env_steps"
+    assert smooth == "drops at once from 8.61e-5 to 5e-5, by a factor of 1.72, at 3_000_000 env_steps"
     (actor,) = lint(preset("differential"))
-    assert actor.message == "jumps from 8.05e-5 to 6e-5 (/1.34) at 2_000_000 env_steps"
+    assert actor.message == "drops at once from 8.05e-5 to 6e-5, by a factor of 1.34, at 2_000_000 env_steps"
     assert actor.path == "schedules.actor.lr.intervals[1]"
 
 
@@ -553,6 +553,111 @@ def test_a_name_that_is_nearly_one_of_the_fields_is_told(name, told):
 
 def test_betas_take_an_index_of_0_or_1():
     assert codes({"betas[2]": 0.5}, total=10) == ["TM405"]
+
+
+# what a finding says
+
+
+def said(entries, code, **given):
+    """The one finding of a code: where, what, and how to mend it."""
+    plan_keys = {key: given.pop(key) for key in ("total", "clock", "rates") if key in given}
+    (one,) = [one for one in lint(tm.Plan(entries, **plan_keys), **given) if one.code == code]
+    return one.path, one.message, one.fix
+
+
+MOVE = "Move it into the run, write it as a share of it, or take it out"
+
+
+@pytest.mark.parametrize(
+    ("tree", "path", "message"),
+    [
+        (
+            tm.MultiStep(init_value=1.0, factor=0.5, milestones=[50, 120]),
+            "milestones[1]",
+            "comes at 120, and the run ends at 100 optimizer_steps",
+        ),
+        (
+            tm.MultiStep(init_value=1.0, factor=0.5, milestones=[120, 130, 140]),
+            "milestones[0]",
+            "comes at 120, and the run ends at 100 optimizer_steps (2 more such)",
+        ),
+        (
+            tm.MultiStep(init_value=1.0, factor=0.5, milestones=[10, 60]).then(0.5, at=50),
+            "parts[0].milestones[1]",
+            "comes at 60, and the part that holds it ends at 50 optimizer_steps",
+        ),
+        (
+            tm.MultiStep(init_value=1.0, factor=0.5, milestones=[10, 60]).repeat(40),
+            "schedule.milestones[1]",
+            "comes at 60, and the part that holds it ends at 40 optimizer_steps",
+        ),
+        (
+            tm.warmup_stable_decay(peak_value=1.0, init_value=0.1, warmup=10, decay=50, total=180),
+            "decay",
+            "comes at 130, and the run ends at 100 optimizer_steps",
+        ),
+    ],
+)
+def test_what_is_never_reached_is_told_with_what_ends_first(tree, path, message):
+    assert said({"x": tree}, "TM107", total=100) == (f"schedules.x.{path}", message, MOVE)
+
+
+def test_what_stands_in_a_part_that_never_begins_is_told_once():
+    inner = tm.MultiStep(init_value=1.0, factor=0.5, milestones=[10])
+    assert codes({"x": tm.Constant(value=1.0).then(inner, at=100)}, total=100) == ["TM107"]
+    assert codes({"x": tm.Constant(value=1.0).then(tm.on("epochs", inner), at=100)}, total=100) == ["TM107", "TM109"]
+
+
+def test_an_early_end_is_told_with_what_holds_for_how_long():
+    line = tm.Linear(init_value=1.0, end_value=0.1, duration=60)
+    assert said({"lr": line}, "TM106", total=100) == (
+        "schedules.lr.duration",
+        "ends at 60 of 100 optimizer_steps, and stays at 0.1 for the last 40 %",
+        "Fit it to the run: 100% for a length",
+    )
+    table = {"type": "step_decay", "intervals": [{"start": 50, "end": 80, "lr": 0.1}, {"end": 50, "lr": 0.2}]}
+    assert said({"lr": table}, "TM106", total=100) == (
+        "schedules.lr.intervals[0].end",
+        "ends at 80 of 100 optimizer_steps, and its last interval goes on for the last 20 %",
+        "Fit it to the run, or leave the last `end` out",
+    )
+
+
+def test_a_cut_curve_is_told_with_the_value_it_stops_at_and_the_one_it_was_meant_for():
+    rows = [{"end": 200, "init_lr": 1.0, "decay_rate": 0.5, "decay_interval": 50}]
+    table = {"type": "exponential_decay", "intervals": rows}
+    assert said({"lr": table}, "TM105", total=100) == (
+        "schedules.lr.intervals[0].end",
+        "ends at 200, the run at 100 optimizer_steps: it stops at 0.25 instead of 0.125",
+        "Fit it to the run, with 100% for a length, or lengthen the run",
+    )
+    recipe = tm.warmup_linear(peak_value=1.0, init_value=0.1, warmup=10, total=190)
+    path, message, _ = said({"lr": recipe}, "TM105", total=100)
+    assert (path, message.partition(": ")[2]) == ("schedules.lr.total", "it stops at 0.5 instead of 0")
+
+
+def test_a_flat_curve_is_neither_cut_nor_early():
+    flat = tm.Linear(init_value=0.1, end_value=0.1, duration=50)
+    assert codes({"lr": flat}, total=100) == codes({"lr": flat}, total=40) == []
+
+
+def test_a_warmup_is_told_with_both_lengths():
+    lr = tm.warmup_constant(peak_value=1.0, init_value=0.1, warmup=200)
+    assert said({"lr": lr}, "TM108", total=100) == (
+        "schedules.lr.warmup",
+        "the warmup lasts 200 and the run 100 optimizer_steps: the lr never reaches its peak",
+        "Write it as a share of the run, such as 5%",
+    )
+
+
+def test_a_warmup_that_waits_for_a_conversion_is_only_unresolved():
+    lr = tm.warmup_cosine(peak_value=1.0, init_value=0.1, warmup="2 epochs", total=50)
+    assert codes({"lr": lr}, total=100) == ["TM101"]
+
+
+def test_a_fault_of_another_length_of_a_recipe_is_not_the_warmups():
+    lr = tm.warmup_stable_decay(peak_value=1.0, init_value=0.1, warmup="1 epochs", decay="9 epochs", total=95)
+    assert codes({"lr": lr}, total=95, rates={"steps_per_epoch": 10}) == ["TM102"]
 
 
 # what is asked for

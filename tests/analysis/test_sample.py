@@ -117,6 +117,7 @@ def test_without_a_rate_it_is_drawn_as_far_as_it_says():
     noise = tm.on("env_steps", tm.Linear(init_value=1.0, end_value=0.1, duration=4_000))
     series, _ = drawn(noise, 1_000, "noise")
     assert (series.unit, series.counts[-1]) == ("env_steps", 4_000)
+    assert series.note == "how many env_steps the run has is not known: drawn as far as the schedules name counts"
 
 
 def test_a_tree_on_two_clocks_is_drawn_along_the_plans():

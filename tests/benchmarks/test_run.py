@@ -88,13 +88,15 @@ def test_each_peer_writes_the_curve_that_ours_writes(place):
         assert found == pytest.approx([expected] * 2, rel=1e-7, abs=0.0)
 
 
+@pytest.mark.parametrize("in_loop", [False, True])
 @pytest.mark.parametrize("steps", [4, 5, 9, 10, 11])
-def test_the_unchanging_schedules_drop_together(steps):
-    unchanging, run = import_module("unchanging"), import_module("apply").Run(3, steps, total=5)
+def test_the_unchanging_schedules_drop_together(steps, in_loop):
+    unchanging, run = import_module("unchanging"), import_module("apply").Run(3, steps, 5, in_loop)
     expected = [1e-3 * 0.1 ** (steps // 5)] * 3
     assert lrs(unchanging.writing_by_hand, run) == expected
-    assert lrs(under(unchanging.ours), run) == expected
-    assert lrs(under(unchanging.peer), run) == pytest.approx(expected, rel=1e-14, abs=0.0)  # it multiplies step by step
+    assert lrs(under(partial(unchanging.ours, counting="updates" if in_loop else "calls")), run) == expected
+    # it multiplies step by step
+    assert lrs(under(unchanging.torchs), run) == pytest.approx(expected, rel=1e-14, abs=0.0)
 
 
 def test_the_tensor_lrs_are_filled_with_the_same_value():

@@ -208,7 +208,7 @@ def test_a_negative_best_is_where_torchs_relative_threshold_has_the_wrong_sign()
 
 
 def test_a_plateau_after_a_warmup_and_times_a_cosine_is_what_torch_cannot_do():
-    """ReduceLROnPlateau in a SequentialLR is refused: it has no closed form that could be started at 0."""
+    """A plateau can neither follow nor scale another schedule there (pytorch#68978, open since 2021)."""
     tree = tm.Linear(init_value=0.0, end_value=BASE, duration=10).then(tm.Plateau(factor=0.5, patience=0), at=10)
     (rule,) = tree.controllers
     state = rule.initial()

@@ -545,6 +545,7 @@ def test_a_recorder_that_was_closed_before_the_first_row_takes_nothing_either(tm
     for act in (lambda: recorder.write(FakeScheduler()), recorder.flush, recorder.state_dict):
         with pytest.raises(RecordError, match="the recorder is closed"):
             act()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_an_error_in_the_loop_still_closes_the_run(tmp_path):

@@ -206,6 +206,9 @@ def test_another_plan_is_refused_with_what_changed_before_anything_is_cut(tmp_pa
     with pytest.raises(RecordError, match=said):
         train(tmp_path, 7, plan=OTHER if early else None, scheduler=FakeScheduler(OTHER, 6), resume=state)
     assert files(tmp_path) == before
+    if early:
+        with pytest.raises(RecordError, match=said):
+            Recorder(tmp_path, OTHER, resume=state)
     Recorder(tmp_path, resume=state).close()
 
 

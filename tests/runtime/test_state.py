@@ -77,6 +77,16 @@ def test_a_loaded_engine_has_the_state_it_was_loaded_from():
     assert save_state(load_state(Engine(PLAN), state)) == state
 
 
+def test_a_load_keeps_the_events_of_the_engine_it_goes_into():
+    engine = engine_at(PLAN, 4)
+    engine.rewind({"optimizer_steps": 1})
+    assert [one["event"] for one in load_state(engine, saved()).events] == ["rewind"]
+
+
+def test_a_state_at_the_largest_count_loads():
+    assert load_state(Engine(PLAN), saved(count=2**62, env_steps=2**62)).counts["env_steps"] == 2**62
+
+
 # damage
 
 KEYS = sorted(saved())

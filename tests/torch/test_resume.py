@@ -4,6 +4,7 @@ All of them run at once, each on a param group of its own, so that one resume tr
 saved at each of its counts; what was saved goes through a file that holds plain data alone, into fresh objects.
 """
 
+import copy
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -122,6 +123,18 @@ def unbroken(kind: Any) -> tuple[list[Any], list[bytes], Pair]:
     return trail, saved, pair
 
 
+@cache
+def reread(file: bytes) -> Any:
+    """What a file holds, read once: nothing that is loaded may change it, but for the momentum, which is PyTorch's."""
+    return read(file)
+
+
+def checkpoint_of(file: bytes) -> Any:
+    """What a new process would load. The optimizer goes on in the tensors that it is given, so that it gets its own."""
+    checkpoint = reread(file)
+    return {**checkpoint, "optimizer": copy.deepcopy(checkpoint["optimizer"])}
+
+
 def with_weights(kind: Any, saved: Any) -> Optimizer:
     """A fresh optimizer over the saved weights."""
     optimizer = fresh(kind)
@@ -231,7 +244,7 @@ def test_a_run_stopped_at_any_count_goes_on_as_if_it_had_not_been(order, kind):
     trail, saved, (_, finished) = unbroken(kind)
     parts = ["asked", "used", "decisions"] if order is only_the_scheduler else ["asked", "used", "weights", "decisions"]
     for count in range(LENGTH):
-        checkpoint = read(saved[count])  # anew for each: an optimizer goes on in the tensors that it is given
+        checkpoint = checkpoint_of(saved[count])
         pair = order(kind, checkpoint)
         assert pair[1].state_dict() == checkpoint["scheduler"]
         # what follows from an equal state is equal too, so that only one order has to go to the end from every count
@@ -239,14 +252,14 @@ def test_a_run_stopped_at_any_count_goes_on_as_if_it_had_not_been(order, kind):
         stop = LENGTH if to_the_end else min(count + 3, LENGTH)
         for place, one in enumerate(go(pair, count, stop), count):
             assert (count, place, differing(one, trail[place], parts)) == (count, place, [])
-        after = read(saved[stop])["scheduler"] if stop < LENGTH else finished.state_dict()
+        after = reread(saved[stop])["scheduler"] if stop < LENGTH else finished.state_dict()
         assert pair[1].state_dict() == after
 
 
 @pytest.mark.parametrize("count", [0, 1, 29, LENGTH - 1])
 def test_a_run_stopped_between_the_update_and_the_step_goes_on_too(count):
     trail, saved, _ = unbroken(float)
-    optimizer, scheduler = build_optimizer_scheduler(float, read(saved[count]))
+    optimizer, scheduler = build_optimizer_scheduler(float, checkpoint_of(saved[count]))
     optimizer.step()
     parameters = [one["params"][0].detach().clone() for one in optimizer.param_groups]
     checkpoint = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "parameters": parameters}

@@ -31,13 +31,18 @@ class Extent:
         return self.study.length(clock) or self._named(clock)
 
     def remarks(self) -> Iterator[str]:
-        """What a reader should know about the plan's clock."""
+        """What a reader of the picture should know about the plan's clock."""
         plan = self.study.plan
         if plan.total is None:
             yield "No total is given: drawn as far as the schedules name counts."
         elif self.study.length(plan.clock) is None:
             known = f"The total ({plan.total}) is no count of {plan.clock} yet"
             yield f"{known}: drawn as far as the schedules name counts."
+
+    def remarks_on(self, clock: str) -> Iterator[str]:
+        """The same about a clock that is not the plan's."""
+        if clock != self.study.clock and self.study.length(clock) is None:
+            yield f"how many {clock} the run has is not known: drawn as far as the schedules name counts"
 
     def _named(self, clock: str) -> int:
         reaches = [

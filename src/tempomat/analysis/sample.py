@@ -94,7 +94,7 @@ def _series(study: Study, entry: Entry, ends: Extent, points: int) -> Series | F
     counts, values = curve.trace(end, (at for place in found for at in breaks(place, end)), points)
     steps = curve.stepwise(counts[:-1])
     counts, values = moves(counts, values) if steps else (counts, values)
-    notes = [*_controller_notes(entry), *_gap_notes(counts, values)]
+    notes = [*_controller_notes(entry), *_gap_notes(counts, values), *ends.remarks_on(curve.clock)]
     shown = np.where(np.isfinite(values), values, np.nan)
     marks = tuple(_marks(found, end))[:_MOST_MARKS]
     return Series(entry.name, curve.clock, counts, shown, steps=steps, marks=marks, note="; ".join(notes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from tempomat.cli import commands
+from tempomat.cli import commands, doctoring
 from tempomat.core import RATES, ScheduleError, Unit
 from tempomat.core.clock import check_rates
 from tempomat.core.errors import did_you_mean
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     _lint(several)
     _diff(several)
     _schema(several)
+    doctoring.add(several)
     return root
 
 

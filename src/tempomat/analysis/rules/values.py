@@ -124,10 +124,10 @@ class Join(NamedTuple):
 
     def words(self) -> str:
         """The jump as a message says it."""
-        times = f"x{self.factor:.3g}" if self.next > self.goes_on else f"/{self.factor:.3g}"
-        size = f" ({times})" if math.isfinite(self.factor) else ""
-        jump = f"jumps from {words.value(self.last)} to {words.value(self.next)}"
-        return f"{jump}{size} at {words.count(self.at, self.clock)}"
+        verb = "rises" if self.next > self.last else "drops"
+        size = f", by a factor of {self.factor:.3g}," if math.isfinite(self.factor) else ""
+        jump = f"{verb} at once from {words.value(self.last)} to {words.value(self.next)}{size}"
+        return f"{jump} at {words.count(self.at, self.clock)}"
 
 
 @rule(

@@ -21,7 +21,13 @@ Floats = NDArray[np.float64]
 LOSSES = ("val_loss", "loss", "train_loss")
 """What is taken for the loss, the first that was recorded often enough."""
 ENOUGH = 40
-"""Values below which a curve's shape is not judged: a fifth of them is 8, and the spread of 8 is known within a third."""
+"""Values below which a curve's shape is not judged: a fifth of them is 8, whose spread is known within a third."""
+FEW = 10
+"""Finite values below which nothing is said of where a curve ends: a fifth of them is 2."""
+WINDOWS = 10
+"""Parts of a curve whose medians say where it stopped: of 40 values each has 4."""
+BEYOND = 3.0
+"""Standard errors beyond which a difference of medians is taken for one; a claim that noise could make is not made."""
 _SIGMA = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
 
@@ -38,7 +44,10 @@ def spread(values: Floats) -> float:
 
 def standing(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which rows still hold: not those that a rewind went back behind."""
-    return counts <= np.minimum.accumulate(counts[::-1])[::-1]
+    holds = np.ones(len(counts), bool)
+    for place in np.flatnonzero(np.diff(counts) < 0) + 1:
+        holds[:place] &= counts[:place] < counts[place]
+    return holds
 
 
 @final

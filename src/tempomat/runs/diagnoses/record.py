@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tempomat.runs.diagnoses.case import Case, Track, number, percent
-from tempomat.runs.diagnoses.registry import Cause, Seen, diagnosis
+from tempomat.runs.diagnoses.registry import Seen, diagnosis
 
 ROUNDING = 1e-6
 """Relative; float32, in which most optimizers hold a tensor lr, rounds by at most 6e-8."""
@@ -33,10 +33,11 @@ def ended_early(case: Case) -> Iterator[Seen]:
     # the last row may be up to one interval of recording before the end
     slack = max(1, int(np.median(gaps[gaps > 0]))) if (gaps > 0).any() else 1
     if isinstance(total, int) and case.last + slack < total:
-        how = "The recorder was closed there" if case.run.closed else "The recorder was not closed: broken off, or going on"
+        how = "closed there" if case.run.closed else "not closed: the run was broken off, or is going on"
         yield Seen(
             "",
-            f"the record ends at {case.last:_} of {total:_} {case.unit} ({case.part(case.last)}). {how}",
+            f"the record ends at {case.last:_} of {total:_} {case.unit} ({case.part(case.last)}). "
+            f"The recorder was {how}",
             fix="Resume it, or give the plan the length that the loop has",
         )
 
@@ -56,7 +57,7 @@ def applied_differs(case: Case) -> Iterator[Seen]:
             first = int(np.argmax(off))
             asked, applied = track.asked[first], track.applied[first]
             yield Seen(
-                f"schedules.{track.name}",
+                path(track),
                 f"applied differs from asked in {int(off.sum()):_} of {len(off):_} rows, "
                 f"first at {track.counts[first]:_}: asked {asked:.6g}, applied {applied:.6g}",
                 fix="Look for what else writes it",
@@ -75,8 +76,8 @@ def _differs(track: Track) -> np.ndarray:
 def never_moved(case: Case) -> Iterator[Seen]:
     """A schedule that is no constant had one value in every row.
 
-    It may move later than the record goes, or run on a clock that the loop does not advance, or wait for a controller's
-    decision that never came.
+    It may move later than the record goes, or run on a clock that the loop does not advance. One that waits for a
+    controller's decision that never came is only noted.
 
     Advance the clock that it runs on, or write a number if it is meant to stay.
     """
@@ -86,15 +87,19 @@ def never_moved(case: Case) -> Iterator[Seen]:
         if case.constant(track.name) or len(track.asked) < 2 or np.ptp(track.asked) > 0:
             continue
         node = case.run.plan.schedules.get(track.name)
-        clocks = sorted(str(clock) for clock in node.clocks if clock) if node is not None else []
-        waits = " It waits for a controller's decision, and none came" if node is not None and node.controllers else ""
-        on = f" It runs on {', '.join(clocks)}" if clocks else ""
-        yield Seen(
-            f"schedules.{track.name}",
-            f"is {number(track.asked[0])} in all {len(track.asked):_} rows, and is no constant in the plan.{waits or on}"
-            .rstrip("."),
-            fix="Look whether it was to move before the record's end",
-        )
+        message = f"is {number(track.asked[0])} in all {len(track.asked):_} rows, and is no constant in the plan"
+        if node is not None and node.controllers:
+            # a plateau that nothing set off has done its work
+            yield Seen(path(track), f"{message}: no controller took a decision", severity="note")
+            continue
+        clocks = sorted(clock or case.unit for clock in node.clocks) if node is not None else [case.unit]
+        fix = f"Look whether it was to move before the record's end, and whether the loop advances {', '.join(clocks)}"
+        yield Seen(path(track), message, fix=fix)
+
+
+def path(track: Track) -> str:
+    """Where an entry stands in the plan."""
+    return f"schedules.{track.name}"
 
 
 @diagnosis("TD104", "clock-stood-still", "error")
@@ -117,8 +122,8 @@ def clock_stood_still(case: Case) -> Iterator[Seen]:
 def not_finite(case: Case) -> Iterator[Seen]:
     """A measurement was NaN or infinite.
 
-    One in mixed precision is often a step that the gradient scaler skipped. Many, or all from some count on, are a run that
-    is lost: see TD201.
+    One in mixed precision is often a step that the gradient scaler skipped. Many, or all from some count on, are a
+    run that is lost: see TD201.
 
     Look at what came before the first of them: the gradient norm, the lr, the batch.
     """
@@ -165,8 +170,8 @@ def clips_nothing(case: Case) -> Iterator[Seen]:
 def clips_always(case: Case) -> Iterator[Seen]:
     """`grad_norm` was above `grad_clip` in at least 95 % of the rows.
 
-    Every gradient is cut to the same length. With plain SGD the lr then no longer says how long a step is: the clip and the
-    lr do together, and a schedule of the clip is a second schedule of the step.
+    Every gradient is cut to the same length. With plain SGD the lr then no longer says how long a step is: the clip
+    and the lr do together, and a schedule of the clip is a second schedule of the step.
 
     Raise the clip to about the median of the norms, and lower the lr if the steps get too long.
     """
@@ -176,8 +181,7 @@ def clips_always(case: Case) -> Iterator[Seen]:
         yield Seen(
             "schedules.grad_clip",
             f"grad_norm was above grad_clip in {percent(known[0])} of {known[1]:_} rows; its median is {number(norms)}",
-            (Cause("likely", "clip too low", "next to no gradient was left as it was"),),
-            f"Try a clip of about {number(norms)}",
+            fix=f"If that is not meant, try a clip of about {number(norms)}",
         )
 
 

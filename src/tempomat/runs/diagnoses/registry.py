@@ -64,12 +64,13 @@ class Finding:
 @final
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A finding as its diagnosis says it."""
+    """A finding as its diagnosis says it; `severity` where it is not the diagnosis's usual one."""
 
     path: str
     message: str
     causes: tuple[Cause, ...] = ()
     fix: str = ""
+    severity: Severity | None = None
 
 
 Look = Callable[["Case"], Iterator[Seen]]
@@ -91,8 +92,9 @@ class Diagnosis:
     def findings(self, case: Case) -> Iterator[Finding]:
         """What is seen in a case, its causes in the order of their weights."""
         for seen in self.look(case):
-            causes = sorted(seen.causes, key=lambda one: WEIGHTS.index(one.weight))
-            yield Finding(self.code, self.name, self.severity, seen.path, seen.message, tuple(causes), seen.fix)
+            causes = tuple(sorted(seen.causes, key=lambda one: WEIGHTS.index(one.weight)))
+            severity = seen.severity or self.severity
+            yield Finding(self.code, self.name, severity, seen.path, seen.message, causes, seen.fix)
 
 
 DIAGNOSES: dict[str, Diagnosis] = {}
