@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from apply import FLOOR, OURS, Run, stepping
-from measuring import Contender, Session, Table, Work
+from measuring import Contender, Stopwatch, Table, Work
 from peers import PEAK, PEERS, Idle, absent, by_hand, installed, ours, schedule
 
 SECONDS = 15.0
@@ -17,12 +17,12 @@ CALLS, TOTAL, AT = 2_000, 10_000, 5_000
 ONE, TENSOR = "lr(5_000)", "1 group"
 
 
-def measure(session: Session) -> list[Table]:
+def measure(watch: Stopwatch) -> list[Table]:
     """No target hangs on these."""
     access = Table("One value at any count", "us", FLOOR, [ONE])
-    session.fill(access, _access(), SECONDS / 3)
+    watch.fill(access, _access(), SECONDS / 3)
     tensor = Table("Warmup + cosine into a tensor lr, scheduler.step()", "us", FLOOR, [TENSOR])
-    session.fill(tensor, _tensor(), SECONDS / 3 * 2)
+    watch.fill(tensor, _tensor(), SECONDS / 3 * 2)
     tensor.notes = [
         "One 0-dimensional float32 tensor on the CPU. The floor, ours and PyTorch's fill it in place.",
         "Ignite puts a float in its place, which is cheaper, and which a compiled or captured optimizer does not see.",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from measuring import Check, Contender, Role, Session, Table, Work
+from measuring import Check, Contender, Role, Stopwatch, Table, Work
 from peers import PEERS, Idle, Step, absent, by_hand, installed, ours
 
 STEPS = {1: 4096, 10: 4096, 100: 1024, 1000: 512}
@@ -37,14 +37,14 @@ def named(groups: int) -> str:
     return f"{groups} group{'s' * (groups != 1)}"
 
 
-def measure(session: Session) -> list[Table]:
+def measure(watch: Stopwatch) -> list[Table]:
     """The scheduler's step alone, and what it costs inside a loop, its hooks included."""
     columns = [named(groups) for groups in STEPS]
     alone = Table("Warmup + cosine, scheduler.step()", "us", FLOOR, columns)
     loop = Table("Warmup + cosine, in the loop", "us", FLOOR, columns)
     for groups, steps in STEPS.items():
-        session.fill(alone, contenders(Run(groups, steps, total=steps)), SECONDS_EACH)
-        session.fill(loop, contenders(Run(groups, steps, total=steps, in_loop=True)), SECONDS_EACH)
+        watch.fill(alone, contenders(Run(groups, steps, total=steps)), SECONDS_EACH)
+        watch.fill(loop, contenders(Run(groups, steps, total=steps, in_loop=True)), SECONDS_EACH)
     subtract_the_optimizer(loop)
     alone.checks = [
         Check(f"{OURS}, {named(groups)}: against the floor", alone.ratio(OURS, named(groups)), limit)

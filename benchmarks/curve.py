@@ -13,7 +13,7 @@ from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 import numpy as np
-from measuring import Check, Contender, Role, Session, Table, Work
+from measuring import Check, Contender, Role, Stopwatch, Table, Work
 
 import tempomat as tm
 
@@ -26,10 +26,10 @@ Curve = Callable[[int], Work]
 """From a number of counts to the work that gives their values."""
 
 
-def measure(session: Session) -> list[Table]:
+def measure(watch: Stopwatch) -> list[Table]:
     """Time against every peer, then memory of those that NumPy allocates for."""
     table = Table("A curve as an array", "ms", FLOOR, [COLUMN])
-    session.fill(table, contenders(), SECONDS)
+    watch.fill(table, contenders(), SECONDS)
     table.checks = [Check(f"{OURS}: against NumPy by hand", table.ratio(OURS, COLUMN), 1.3)]
     table.notes = [
         f"{name}: measured on {FEWER:_} counts, times {COUNTS // FEWER}."

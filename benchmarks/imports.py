@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-from measuring import Check, Contender, Role, Session, Table
+from measuring import Check, Contender, Role, Stopwatch, Table
 
 SECONDS = 60.0
 OURS, FLOOR, BARE, COLUMN = "import tempomat", "import numpy", "a bare interpreter", "fresh interpreter"
@@ -15,10 +15,10 @@ PEERS = {"import optax": "optax", "import torch": "torch", "import ignite.handle
 ALLOWED_MS = 40.0
 
 
-def measure(session: Session) -> list[Table]:
+def measure(watch: Stopwatch) -> list[Table]:
     """The fastest of several starts of each; the files are in the cache by then."""
     table = Table("Import", "ms", FLOOR, [COLUMN])
-    session.fill(table, contenders(), SECONDS)
+    watch.fill(table, contenders(), SECONDS)
     bare = table.rows.pop(BARE)[COLUMN]
     for cells in table.rows.values():
         cells[COLUMN] -= bare

@@ -93,7 +93,7 @@ class Table:
 
 
 @dataclass
-class Session:
+class Stopwatch:
     """One call of the benchmarks: how long to measure, and where it has got to."""
 
     planned: float

@@ -24,14 +24,14 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     core = _pin(options.core)
-    from measuring import Session
+    from measuring import Stopwatch
     from writing import as_json, as_markdown, machine, replace
 
     where = {**machine(), "core": core}
     names = [name for name in FIGURES if name in options.only]
     figures = {name: import_module(name) for name in names}
-    session = Session(sum(figure.SECONDS for figure in figures.values()), quick=options.quick)
-    measured = {name: figure.measure(session) for name, figure in figures.items()}
+    watch = Stopwatch(sum(figure.SECONDS for figure in figures.values()), quick=options.quick)
+    measured = {name: figure.measure(watch) for name, figure in figures.items()}
     print(file=sys.stderr)
 
     command = " ".join(["python benchmarks/run.py", *sys.argv[1:]])

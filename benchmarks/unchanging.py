@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from apply import BARE, FLOOR, OURS, OURS_LOOP, Run, repeating, stepping, subtract_the_optimizer
-from measuring import Check, Contender, Role, Session, Table, Work
+from measuring import Check, Contender, Role, Stopwatch, Table, Work
 from peers import PEAK, Idle, Step, started
 
 import tempomat as tm
@@ -21,13 +21,13 @@ SECONDS = 2 * SECONDS_EACH
 PEER = "PyTorch StepLR"
 
 
-def measure(session: Session) -> list[Table]:
+def measure(watch: Stopwatch) -> list[Table]:
     """All numbers of groups in one round, since they are compared with one another."""
     columns = [Run(groups, 1, 1).column for groups in PEER_STEPS]
     alone = Table("Step decay between milestones, scheduler.step()", "us", FLOOR, columns)
     loop = Table("Step decay between milestones, in the loop", "us", FLOOR, columns)
     for table, in_loop, row in ((alone, False, OURS), (loop, True, OURS_LOOP)):
-        session.fill(table, [one for groups in PEER_STEPS for one in contenders(groups, in_loop)], SECONDS_EACH)
+        watch.fill(table, [one for groups in PEER_STEPS for one in contenders(groups, in_loop)], SECONDS_EACH)
         if in_loop:
             subtract_the_optimizer(table)
         most, least = max(table.rows[row].values()), min(table.rows[row].values())

@@ -127,7 +127,7 @@ def test_a_peer_that_is_not_installed_is_left_out_and_named(monkeypatch):
     curve, measuring = import_module("curve"), import_module("measuring")
     monkeypatch.setattr(curve, "find_spec", lambda package: None)
     monkeypatch.setattr(curve, "COUNTS", 1_000)
-    (table,) = curve.measure(measuring.Session(0.0, quick=True))
+    (table,) = curve.measure(measuring.Stopwatch(0.0, quick=True))
     assert list(table.rows) == ["ours", "NumPy by hand"]
     assert "optax, jitted, float64: skipped, not installed." in table.notes
 
@@ -143,7 +143,7 @@ def test_the_fastest_call_of_all_turns_counts_per_step(monkeypatch):
     monkeypatch.setattr(measuring, "TURN", 0.0)  # one call is a turn
     table = measuring.Table("title", "us", "ours", ["column"])
     one = measuring.Contender("ours", "column", "ours", 2, lambda: work)
-    measuring.Session(0.0).fill(table, [one], 0.0)
+    measuring.Stopwatch(0.0).fill(table, [one], 0.0)
     assert table.rows == {"ours": {"column": 1.5}}
 
 

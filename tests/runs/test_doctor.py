@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +23,12 @@ EARLY = tm.MultiStep(init_value=0.1, factor=0.01, milestones=[40])
 def record(folder, entries, measured, *, steps=TOTAL, total=TOTAL, applied=None, counts=None, events=(), close=True):
     """A run of `steps` rows whose measurements are functions of the share of the run done."""
     plan = tm.Plan(entries, total=total)
-    scheduler = SimpleNamespace(plan=plan, counts={}, asked={}, values={}, events=[])
+    scheduler: Any = SimpleNamespace(plan=plan, counts={}, asked={}, values={}, events=[])
     recorder = Recorder(folder, seed=0)
     for step in range(steps):
         count = step if counts is None else counts[step]
         scheduler.counts = {"optimizer_steps": count}
-        scheduler.asked = {name: 1.0 if node.controllers else node(count) for name, node in plan.schedules.items()}
+        scheduler.asked = {name: 1.0 if plan[name].controllers else plan[name](count) for name in plan.schedules}
         scheduler.values = scheduler.asked | ({} if applied is None else applied(count))
         scheduler.events += [one for one in events if one["counts"]["optimizer_steps"] == count]
         recorder.write(scheduler, **{name: of(step / TOTAL) for name, of in measured.items()})
@@ -79,12 +80,17 @@ def test_divergence_without_warmup_is_told_with_its_count_its_lr_and_its_gradien
     run = record(tmp_path, {"lr": 0.5}, {"loss": exploding, "grad_norm": lambda t: 3 * exploding(t)})
     one = found(run)["TD201"]
     assert one.severity == "error"
-    assert one.message.startswith("loss is far worse than its first value from 12 optimizer_steps (6 % of the run) on")
+    assert one.message.startswith(
+        "loss is far worse than its first value (2) from 12 optimizer_steps (6 % of the run) on"
+    )
     expected = {"lr too high": "likely", "no warmup": "likely", "exploding gradients": "possible"}
     assert weights(one) == expected | {"bad initialisation": "possible"}
     said = {cause.what: cause.evidence for cause in one.causes}
     assert said["lr too high"] == "lr was 0.5, 100 % of its highest (0.5)"
-    assert said["exploding gradients"] == "grad_norm began at 6 and was 66.1 at 18, after the loss; the plan has no grad_clip"
+    assert (
+        said["exploding gradients"]
+        == "grad_norm began at 6 and was 66.1 at 18, after the loss; the plan has no grad_clip"
+    )
     assert "0.5 -> 0.167" in one.fix
 
 
@@ -105,12 +111,19 @@ def test_a_loss_that_ends_in_nan_diverges_and_a_warmup_and_calm_gradients_speak_
     assert found(run)["TD105"].message.startswith("100 of 200 values are no finite numbers, the first (NaN) at 100 ")
 
 
-def test_an_lr_that_the_run_had_come_through_is_an_unlikely_cause_and_gradients_that_burst_before_a_likely_one(tmp_path):
+def test_an_lr_that_the_run_had_come_through_is_an_unlikely_cause_and_gradients_that_burst_before_a_likely_one(
+    tmp_path,
+):
     loss = {"loss": lambda t: falling(t) if t < 0.5 else math.inf, "grad_norm": lambda t: 1.0 if t < 0.45 else 1e6}
     one = found(record(tmp_path, {"lr": EARLY}, loss))["TD201"]
     assert "loss is infinite at 100" in one.message
     assert (weights(one)["lr too high"], weights(one)["exploding gradients"]) == ("unlikely", "likely")
     assert one.causes[0].evidence.startswith("grad_norm began at 1 and was 1e+06 at 90, before the loss did")
+
+
+def test_a_loss_at_the_edge_of_what_a_number_can_be_diverges(tmp_path):
+    run = record(tmp_path, {"lr": 0.5}, {"loss": lambda t: 1.7e308 if t > 0.1 else 1e308 * t, "grad_norm": lambda t: 0})
+    assert weights(found(run)["TD201"])["exploding gradients"] == "unlikely"
 
 
 def test_one_spike_and_one_nan_are_no_divergence(tmp_path):
@@ -128,7 +141,11 @@ def flattening(share):
     [
         (EARLY, {"lr decayed too soon": "likely"}, "Keep the lr up for longer than"),
         (0.1, {"lr decayed too soon": "unlikely", "lr too high to settle": "possible"}, "Let the lr fall"),
-        (tm.MultiStep(init_value=1.0, factor=0.3, milestones=[30]), {"lr decayed too soon": "possible"}, "Try a larger"),
+        (
+            tm.MultiStep(init_value=1.0, factor=0.3, milestones=[30]),
+            {"lr decayed too soon": "possible"},
+            "Try a larger",
+        ),
     ],
     ids=["decayed", "constant", "between"],
 )
@@ -136,7 +153,7 @@ def test_a_plateau_is_weighed_by_where_the_lr_was_when_the_loss_stopped(tmp_path
     shiver = noise(0.01)
     entries = {"lr": lr, "batch_size": 32}
     one = found(record(tmp_path, entries, {"loss": lambda t: flattening(t) + shiver(t)}))["TD202"]
-    assert re.search(r"after (49|69) optimizer_steps \((24|34) % of the run\): 0\.5\d* then, 0\.\d+ in the last", one.message)
+    assert re.search(r"after 69 optimizer_steps \(34 % of the run\): 0\.5\d* then, 0\.\d+ in the last", one.message)
     assert weights(one) == likely | {"batch too small": "possible", "nothing left to learn": "possible"}
     assert one.fix.startswith(fix)
 
@@ -235,9 +252,7 @@ def test_a_value_that_differs_is_told_with_its_first_count(tmp_path):
     run = record(tmp_path, {"lr": 0.1}, {"loss": falling}, applied=lambda count: {"lr": 0.1 if count < 30 else 0.2})
     one = found(run)["TD102"]
     assert one.path == "schedules.lr"
-    assert one.message == (
-        "applied differs from asked in 170 of 200 rows, first at 30: asked 0.1, applied 0.2"
-    )
+    assert one.message == ("applied differs from asked in 170 of 200 rows, first at 30: asked 0.1, applied 0.2")
 
 
 def test_a_schedule_that_never_moved_is_told_from_a_constant_and_from_a_controller_that_had_no_reason(tmp_path):
@@ -274,7 +289,8 @@ def test_a_clip_that_acts_never_or_always_is_told(tmp_path, norm, code):
 
 def test_decisions_are_listed_by_entry(tmp_path):
     events = [
-        {"event": "decision", "entry": "lr", "level": 0.5**n, "counts": {"optimizer_steps": 10 * n}} for n in range(1, 8)
+        {"event": "decision", "entry": "lr", "level": 0.5**n, "counts": {"optimizer_steps": 10 * n}}
+        for n in range(1, 8)
     ]
     run = record(tmp_path, {"lr": tm.Plateau(init_value=1.0)}, {"loss": falling}, events=events)
     assert found(run)["TD108"].message == (
@@ -287,7 +303,7 @@ def test_what_a_rewind_went_back_behind_is_not_judged(tmp_path):
     counts = [*range(100), *range(50, TOTAL)]
     rewind = {"event": "rewind", "before": {"optimizer_steps": 99}, "counts": {"optimizer_steps": 50}}
     plan = tm.Plan({"lr": COSINE}, total=TOTAL)
-    scheduler = SimpleNamespace(plan=plan, counts={}, asked={"lr": 0.1}, values={"lr": 0.1}, events=[])
+    scheduler: Any = SimpleNamespace(plan=plan, counts={}, asked={"lr": 0.1}, values={"lr": 0.1}, events=[])
     with Recorder(tmp_path) as recorder:
         for place, count in enumerate(counts):
             scheduler.counts = {"optimizer_steps": count}
@@ -305,7 +321,7 @@ def test_the_loss_is_the_first_known_name_with_enough_values(tmp_path):
     losses = {"train_loss": falling, "val_loss": falling}
     assert diagnose(record(tmp_path / "often", {"lr": COSINE}, losses)).metric == "val_loss"
     plan = tm.Plan({"lr": 0.1}, total=60)
-    scheduler = SimpleNamespace(plan=plan, counts={}, asked={"lr": 0.1}, values={"lr": 0.1}, events=[])
+    scheduler: Any = SimpleNamespace(plan=plan, counts={}, asked={"lr": 0.1}, values={"lr": 0.1}, events=[])
     with Recorder(tmp_path / "seldom") as recorder:
         for count in range(60):
             scheduler.counts = {"optimizer_steps": count}

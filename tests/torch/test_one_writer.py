@@ -144,6 +144,19 @@ def test_adopted_it_is_recorded_as_applied_and_stays_until_the_schedule_next_cha
     assert train(optimizer, scheduler, 3) == [0.125, 0.125, 0.5]
 
 
+@pytest.mark.parametrize("replaced", [0.125, torch.tensor(0.125)], ids=["by a float", "by a tensor"])
+def test_adopted_in_a_tensors_place_it_stays_no_longer_than_that_either(replaced):
+    optimizer = sgd("encoder", "head", lr=torch.tensor(0.3))
+    decay = tm.StepDecay(init_value=1.0, factor=0.5, every=3)
+    scheduler = Scheduler(optimizer, tm.Plan({"lr": decay}), foreign="adopt")
+    train(optimizer, scheduler, 1)
+    optimizer.param_groups[0]["lr"] = replaced
+    assert scheduler.values == {"lr": 0.125}
+    train(optimizer, scheduler, 3)
+    assert held(optimizer) == [0.5, 0.5]
+    assert scheduler.values == {"lr": 0.5}
+
+
 def test_what_somebody_else_wrote_never_enters_the_schedule():
     """A value depends on plan, counts and decisions, and never on what the optimizer holds."""
     optimizer = sgd()

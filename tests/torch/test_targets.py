@@ -377,6 +377,26 @@ def test_a_group_that_no_entry_reaches_is_refused_by_name_before_the_update():
     assert scheduler.counts == {"optimizer_steps": 2}
 
 
+def test_a_group_that_no_entry_reaches_is_refused_in_the_place_of_another_one_too():
+    optimizer = sgd("encoder", "head")
+    scheduler = Scheduler(optimizer, tm.Plan({"encoder.lr": FALL}))
+    train(optimizer, scheduler, 2)
+    optimizer.param_groups.pop(1)
+    optimizer.add_param_group(group("tail"))
+    with pytest.raises(tm.BindingError, match=r"param group 1 \(tail\) was added, and no entry of the plan reaches"):
+        optimizer.step()
+
+
+def test_groups_that_no_entry_reaches_may_be_loaded_with_their_optimizer():
+    optimizer = sgd("encoder", "head")
+    scheduler = Scheduler(optimizer, tm.Plan({"encoder.lr": FALL}))
+    train(optimizer, scheduler, 2)
+    optimizer.load_state_dict(sgd("encoder", "head", lr=0.7).state_dict())
+    assert held(optimizer) == [FALL(2), 0.7]
+    train(optimizer, scheduler, 1)
+    assert held(optimizer) == [FALL(3), 0.7]
+
+
 def test_a_group_removed_leaves_the_others_right():
     optimizer = sgd("encoder", "head", "tail")
     scheduler = Scheduler(optimizer, tm.Plan({"lr": FALL, "tail.lr": HALF}))

@@ -7,6 +7,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from tempomat.core import RecordError
 from tempomat.core.errors import did_you_mean
 from tempomat.runs.diagnoses import DIAGNOSES, Case, Cause, Diagnosis, Finding, Mode
@@ -64,7 +66,9 @@ def diagnose(run: Run, *, metric: str | None = None, mode: Mode | None = None) -
         ('TD201', [('likely', 'lr too high'), ('likely', 'no warmup')])
     """
     case = Case(run, metric, mode)
-    found = [finding for _, one in sorted(DIAGNOSES.items()) for finding in one.findings(case)]
+    # a run that diverges may get to where sums overflow
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = [finding for _, one in sorted(DIAGNOSES.items()) for finding in one.findings(case)]
     order = ("error", "warning", "note")
     found.sort(key=lambda one: order.index(one.severity))
     return Examination(case.curve.name if case.curve else None, tuple(_summary(case)), tuple(found))

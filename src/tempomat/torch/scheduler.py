@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -104,7 +103,7 @@ class Scheduler(LRScheduler):
         self._warned: set[str] = set()
         self._updates = [0] * len(self.optimizers)
         self._none = list(self._updates)
-        self._known: dict[str, list[dict[str, Any]]] = {}
+        self._known: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
         self._attached: list[list[dict[str, Any]]] = [[] for _ in self.optimizers]
         self._bound: dict[str, GroupTarget] = {}
         self.base_lrs = [_plain(group["lr"]) for group in self.optimizer.param_groups if "lr" in group]
@@ -136,7 +135,9 @@ class Scheduler(LRScheduler):
             engine.tick()
         else:
             engine.observe({self._only_metric(metrics): metrics}, tick=True)
-        updates[:] = self._none  # only now: what was refused can be tried again
+        updates[0] = 0  # only now: what was refused can be tried again
+        if len(updates) > 1:
+            updates[:] = self._none
         self._step_count += 1
         if not engine.started:
             self._attach()
@@ -357,7 +358,7 @@ class Scheduler(LRScheduler):
 
     def _take(self, bound: dict[str, GroupTarget]) -> None:
         self._bound = bound
-        self._known = {label: list(one.param_groups) for label, one in self.optimizers.items()}
+        self._known = {label: (one.param_groups, list(one.param_groups)) for label, one in self.optimizers.items()}
         writes: dict[str, tuple[Target, bool]] = {name: (target.writer(), False) for name, target in bound.items()}
         writes |= {name: (own, True) for name, own in self._given.items() if own is not None}
         self._engine.aim({name: write for name, write in writes.items() if name in self._engine.tracks})
@@ -365,9 +366,12 @@ class Scheduler(LRScheduler):
     def _refuse_unruled_groups(self, bound: Mapping[str, GroupTarget]) -> None:
         """A group that came later and that no entry reaches would silently keep its own values."""
         reached = {id(group) for target in bound.values() for group in target.groups}
-        for label, before in self._known.items():
-            for place, group in enumerate(self.optimizers[label].param_groups):
-                if id(group) not in reached and self._bound and place >= len(before):
+        for label, (groups, before) in self._known.items():
+            now, known = self.optimizers[label].param_groups, {id(group) for group in before}
+            reloaded = now is not groups  # then every group is a new one, in its old place
+            for place, group in enumerate(now):
+                new = place >= len(before) if reloaded else id(group) not in known
+                if new and id(group) not in reached and self._bound:
                     name = group.get("name", "without a name")
                     raise BindingError(f"param group {place} ({name}) was added, and no entry of the plan reaches it")
 
@@ -399,12 +403,16 @@ class Scheduler(LRScheduler):
         def watch(place: int, optimizer: Optimizer) -> None:
             groups = attached[place]  # empty until the start
 
-            def before(optimizer: Optimizer, *_: Any) -> None:
-                now = optimizer.param_groups
-                if len(now) != len(groups) or not all(map(operator.is_, now, groups)):
+            def before(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+                try:
+                    # lists compare by identity first: no group is looked into unless one was put in another's place
+                    same = optimizer.param_groups == groups
+                except RuntimeError:  # tensors of two different groups have no one truth value
+                    same = False
+                if not same:
                     attach()
 
-            def after(optimizer: Optimizer, *_: Any) -> None:
+            def after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
                 if "found_inf" not in optimizer.__dict__ or not _found_inf(optimizer):
                     updates[place] += 1
 

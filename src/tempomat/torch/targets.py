@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, final
+from typing import Any, final
 
 import torch
 from torch.optim import Optimizer
@@ -46,18 +46,38 @@ class GroupTarget:
                     group[key] = value
 
             return write_floats
-        if self.index is None and len(tensors) == 1 and not floats:
-            return cast("Callable[[float], None]", next(iter(tensors)).fill_)
+
+        held = [(group, one) for group in self.groups if isinstance(one := self._slot(group), torch.Tensor)]
+        if self.index is None and len(held) == 1 == len(self.groups):
+            ((group, tensor),) = held
+
+            def fill(value: float) -> None:
+                if group[key] is tensor:
+                    tensor.fill_(value)
+                else:
+                    self._put(group, value)
+
+            return fill
 
         def write(value: float) -> None:
             for group in floats:
                 group[key] = value
             for tensor in tensors:
                 tensor.fill_(value)
+            for group, tensor in held:
+                if self._slot(group) is not tensor:  # somebody put another one in its place
+                    self._put(group, value)
             for group in tuples:
                 group[key] = self._replaced(group[key], value)
 
         return write
+
+    def _put(self, group: Group, value: float) -> None:
+        slot = self._slot(group)
+        if isinstance(slot, torch.Tensor):
+            slot.fill_(value)
+        else:
+            group[self.key] = value if self.index is None else self._replaced(group[self.key], value)
 
     def read(self) -> list[float]:
         """The values in the groups now. Reading a tensor on a device waits for the device."""

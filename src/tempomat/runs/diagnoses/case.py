@@ -126,7 +126,7 @@ class Case:
     """A run, and which measurement of it is the loss.
 
     Raises:
-        RecordError: the run has no rows, or none with `metric`; `mode` is neither, or is needed and missing.
+        RecordError: the run has no rows, or none with the plan's clock or `metric`; `mode` is neither, or is missing.
     """
 
     def __init__(self, run: Run, metric: str | None = None, mode: Mode | None = None) -> None:
@@ -136,6 +136,8 @@ class Case:
             raise RecordError(f"mode must be min or max, got {mode!r}")
         self.run = run
         self.unit = str(run.plan.clock)
+        if not len(self.counts):
+            raise RecordError(f"{run.folder}: no row has a count of the plan's clock, {self.unit}")
         self.curve = self._loss(metric, mode)
 
     def _loss(self, metric: str | None, mode: Mode | None) -> Curve | None:

@@ -74,7 +74,7 @@ def _exploding(case: Case, fall: Downfall) -> Cause:
     before = good.values[good.counts < fall.count]
     first = (before if len(before) else good.values)[:FIRST]
     start = float(np.median(first)) if len(first) else 0.0
-    over = ~np.isfinite(norms.values) | (norms.values > EXPLODED * start)
+    over = ~np.isfinite(norms.values) | ((norms.values > EXPLODED * start) & (start > 0))
     clip = "" if any(case.keyed("grad_clip")) else "; the plan has no grad_clip"
     if not over.any():
         most = number(float(norms.values.max()))

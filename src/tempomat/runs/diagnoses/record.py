@@ -185,6 +185,10 @@ def clips_always(case: Case) -> Iterator[Seen]:
         )
 
 
+def _shown(level: object) -> str:
+    return number(level) if isinstance(level, (int, float)) else str(level)
+
+
 @diagnosis("TD108", "decisions", "note")
 def decisions(case: Case) -> Iterator[Seen]:
     """Controllers changed a level in this run.
@@ -198,7 +202,7 @@ def decisions(case: Case) -> Iterator[Seen]:
         if event["event"] == "decision":
             at = event["counts"].get(case.unit)
             place = f"at {at:_}" if isinstance(at, int) else "once"
-            made.setdefault(str(event.get("entry", "")), []).append(f"{place} to {event.get('level', 0):.3g}")
+            made.setdefault(str(event.get("entry", "")), []).append(f"{place} to {_shown(event.get('level'))}")
     for entry, said in made.items():
         more = f", and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
         times = "1 decision" if len(said) == 1 else f"{len(said)} decisions"

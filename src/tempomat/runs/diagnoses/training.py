@@ -65,8 +65,8 @@ def downfall(curve: Curve) -> Downfall | None:
     onwards = np.cumsum(above[::-1])[::-1] / np.arange(len(above), 0, -1)
     place = int(np.argmax(above & (onwards >= MOST)))
     what = (
-        f"{curve.name} is far worse than its first value from {{count}} on: {number(good.values[0])} there, "
-        f"a median of {number(last.level)} in the last fifth"
+        f"{curve.name} is far worse than its first value ({number(good.values[0])}) from {{count}} on, "
+        f"with a median of {number(last.level)} in the last fifth"
     )
     return _downfall(good, int(good.counts[place]), what)
 
@@ -151,8 +151,8 @@ def plateaus_early(case: Case) -> Iterator[Seen]:
     more than the noise and 0.5 % of the level. Where noise could hide a gain of 20 % nothing is said.
 
     The lr was decayed too soon, the policy explores too little, the batch is too small, or the model has learned
-    what there is: a record cannot tell that last one from the others. A loss that has fallen below 1 % of its first
-    level is left alone.
+    what there is: a record cannot tell that last one from the others. A loss below 0.1 % of its first
+    value is left alone.
 
     If the lr was low by then, keep it up for longer. If it was not, let it fall: noise hides what could still be
     gained.
