@@ -311,14 +311,14 @@ def test_a_rise_of_something_else_is_no_warmup():
     assert codes({"noise": tm.Linear(init_value=0.1, end_value=1.0, duration=200)}, total=100) == ["TM105"]
 
 
-def test_a_unit_is_counted_if_the_total_or_a_rate_says_so():
+def test_a_unit_is_counted_if_the_total_says_so_while_a_rate_only_converts():
     noise = tm.on("env_steps", tm.Linear(init_value=1.0, end_value=0.1, duration=50))
     (guess,) = lint(tm.Plan({"noise": noise}, total=100))
     assert (guess.code, guess.severity, guess.path) == ("TM109", "warning", "schedules.noise.unit")
     (told,) = lint(tm.Plan({"noise": noise}, total=100), advances=["optimizer_steps"])
     assert (told.code, told.severity) == ("TM109", "error")
     assert codes({"noise": noise}, total=100, advances=["optimizer_steps", "env_steps"]) == []
-    assert codes({"noise": noise}, total=100, rates={"env_steps_per_optimizer_step": 2}) == []
+    assert codes({"noise": noise}, total=100, rates={"env_steps_per_optimizer_step": 2}) == ["TM109"]
     assert codes({"noise": noise}, total="100 env_steps", rates={"env_steps_per_optimizer_step": 2}) == []
 
 
@@ -452,7 +452,8 @@ def test_lines_of_a_table_that_do_not_meet_jump():
 def test_a_join_on_another_clock_is_seen_through_the_rates():
     epochs = tm.on("epochs", tm.StepDecay(init_value=0.1, factor=0.5, every=5))
     lr = tm.Linear(init_value=0.01, end_value=1.0, duration=1_000).then(epochs, at=1_000)
-    assert codes({"lr": lr}, total=2_000, rates={"steps_per_epoch": 100}) == ["TM203"]
+    counted = ["optimizer_steps", "epochs"]
+    assert codes({"lr": lr}, total=2_000, rates={"steps_per_epoch": 100}, advances=counted) == ["TM203"]
 
 
 def test_the_first_epoch_at_zero_is_an_error():

@@ -4,6 +4,8 @@
 # pyright: reportArgumentType=false
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -31,11 +33,11 @@ def test_every_error_is_a_tempomat_error_and_what_python_would_raise(kind, base)
 
 
 def test_the_tree_is_drawn_where_it_is_defined():
-    exported = [getattr(tm, name) for name in tm.__all__]
-    kinds = {one.__name__ for one in exported if isinstance(one, type) and issubclass(one, tm.TempomatError)}
-    drawn = errors.__doc__ or ""
-    assert all(f" {name} (" in drawn for name in kinds - {"TempomatError"})
-    assert {one.__name__ for one in tm.TempomatError.__subclasses__()} == kinds - {"TempomatError"}
+    package = Path(errors.__file__).parents[1]
+    sources = "".join(path.read_text() for path in sorted(package.rglob("*.py")))
+    kinds = re.findall(r"^class (\w+)\(TempomatError\b", sources, flags=re.MULTILINE)
+    assert len(kinds) >= 7
+    assert [name for name in kinds if f"─ {name} (" not in str(errors.__doc__)] == []
 
 
 def test_an_error_without_faults_is_its_own_only_fault():

@@ -118,6 +118,7 @@ def test_an_lr_that_the_run_had_come_through_is_an_unlikely_cause_and_gradients_
     one = found(record(tmp_path, {"lr": EARLY}, loss))["TD201"]
     assert "loss is infinite at 100" in one.message
     assert (weights(one)["lr too high"], weights(one)["exploding gradients"]) == ("unlikely", "likely")
+    assert weights(one)["no warmup"] == "unlikely"
     assert one.causes[0].evidence.startswith("grad_norm began at 1 and was 1e+06 at 90, before the loss did")
 
 
@@ -174,8 +175,15 @@ def test_a_loss_that_has_nearly_vanished_may_stay_where_it_is_and_swing(tmp_path
 
 def test_noise_that_could_hide_a_gain_is_not_taken_for_a_plateau(tmp_path):
     shiver = noise(0.5)
-    run = record(tmp_path, {"lr": 0.1}, {"loss": lambda t: falling(t) * math.exp(shiver(t))})
+    run = record(tmp_path, {"lr": 0.1}, {"loss": lambda t: flattening(t) * math.exp(shiver(t))})
     assert "TD202" not in found(run)
+
+
+def test_an_lr_that_is_still_rising_was_not_decayed_too_soon(tmp_path):
+    shiver = noise(0.01)
+    lr = tm.warmup_cosine(peak_value=0.1, end_value=0.001, warmup=150, total=TOTAL)
+    one = found(record(tmp_path, {"lr": lr}, {"loss": lambda t: 0.5 + shiver(t)}))["TD202"]
+    assert weights(one)["lr decayed too soon"] == "unlikely"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +203,14 @@ def test_a_validation_loss_that_does_not_calm_oscillates(tmp_path, lr, weight):
     assert ("Let the lr and the entropy coefficient fall" in one.fix) == (weight == "likely")
 
 
+@pytest.mark.parametrize(("late", "weight"), [(2.0, "possible"), (0.5, "unlikely")], ids=["clipped", "not clipped"])
+def test_updates_are_aggressive_if_most_of_the_late_ones_were_clipped(tmp_path, late, weight):
+    shiver = noise(0.1)
+    measured = {"val_loss": lambda t: 0.4 + shiver(t), "grad_norm": lambda t: late if t > 0.7 else 2.5 - late}
+    one = found(record(tmp_path, {"lr": 0.1, "grad_clip": 1.0}, measured))["TD203"]
+    assert weights(one)["too aggressive updates"] == weight
+
+
 def test_a_training_loss_oscillates_only_if_its_swings_have_grown(tmp_path):
     shiver = noise(0.1)
     steady = record(tmp_path / "steady", {"lr": 0.1}, {"loss": lambda t: falling(t) + shiver(t)})
@@ -202,7 +218,10 @@ def test_a_training_loss_oscillates_only_if_its_swings_have_grown(tmp_path):
     growing = record(
         tmp_path / "growing",
         {"lr": 0.1},
-        {"loss": lambda t: falling(t) + shiver(t) * (1 if t < 0.8 else 3), "clip_fraction": lambda t: 0.7},
+        {
+            "loss": lambda t: falling(t) + shiver(t) * (1 if t < 0.8 else 3),
+            "clip_fraction": lambda t: 0.7 if t >= 0.8 else 0.1,
+        },
     )
     causes = weights(found(growing)["TD203"])
     assert causes["too aggressive updates"] == causes["lr not decayed enough"] == "likely"
@@ -314,7 +333,7 @@ def test_what_a_rewind_went_back_behind_is_not_judged(tmp_path):
             recorder.write(scheduler, loss=1e9 if lost else falling(count / TOTAL))
     seen = diagnose(read_run(tmp_path))
     assert seen.findings == ()
-    assert seen.summary[1].startswith("loss: 200 values")
+    assert seen.summary[1].startswith("loss: 200 values, first 2.2, lowest 0.301")
 
 
 def test_the_loss_is_the_first_known_name_with_enough_values(tmp_path):

@@ -51,8 +51,8 @@ def lint(
         plan: what to look at.
         total: the run's length, where it is not the plan's.
         rates: what converts between units, over the plan's own.
-        advances: the units that the run counts; by default the plan's clock, the units of its total, and what the
-            rates convert it into.
+        advances: the units that the run counts; by default the plan's clock and the units of its total. A rate
+            converts lengths, and counts nothing.
         groups: the names of the run's param groups and optimizers.
         metrics: the names of what the run measures.
         select: codes, or beginnings of codes, to look for; all by default.
@@ -80,7 +80,7 @@ def _counted(study: Study) -> frozenset[str]:
     """The units that a run counts as far as the plan tells."""
     total = study.plan.total
     written = {unit for unit, _ in total.terms if unit in tuple(Unit)} if isinstance(total, Duration) else set[str]()
-    return frozenset({*written, *(str(unit) for unit in Unit if study.ratio(unit) is not None)})
+    return frozenset({*written, str(study.plan.clock)})
 
 
 def _unit(name: str) -> str:

@@ -8,6 +8,7 @@ TempomatError
 ├── MeasurementError (ValueError)   an observation is missing, not a number, or for nobody
 ├── RecordError (OSError)           a run folder cannot be written or read as it is
 ├── FigureError (ValueError)        a picture cannot be drawn of what it was given (in `analysis.picture`)
+├── LintError (ValueError)          the linter was asked for a rule or unit that there is not (in `analysis.lint`)
 └── MissingExtra (ImportError)      an optional package is not installed; the message has the command
 """
 

@@ -1,6 +1,7 @@
 """What a run leaves behind: its record, written row by row, and read back."""
 
+from tempomat.runs.doctor import Examination, diagnose
 from tempomat.runs.reader import Measured, Run, Series, read_run
 from tempomat.runs.recorder import Mirror, Recordable, Recorder
 
-__all__ = ["Measured", "Mirror", "Recordable", "Recorder", "Run", "Series", "read_run"]
+__all__ = ["Examination", "Measured", "Mirror", "Recordable", "Recorder", "Run", "Series", "diagnose", "read_run"]

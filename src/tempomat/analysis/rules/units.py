@@ -47,9 +47,9 @@ def unit_never_advanced(case: Case) -> Iterator[Hit]:
     """A schedule follows a unit that the run does not count.
 
     Its clock stays at 0, and the value stays where it began: rl_games' linear schedule on frames never decays that
-    way. The linter takes as counted what `--advances` names. Without it: the plan's clock, the units of its total,
-    and what the rates convert them into; anything else is then a warning and no error, since the loop may count it
-    all the same.
+    way. The linter takes as counted what `--advances` names. Without it: the plan's clock and the units of its
+    total. A rate converts lengths and counts nothing. Anything else is then a warning and no error, since the loop
+    may count it all the same.
 
     Count the unit in the loop (`scheduler.advance(env_steps=8)`) and name it with `--advances`, or tie the schedule
     to another unit.

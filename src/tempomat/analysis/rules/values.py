@@ -232,17 +232,18 @@ def _part_joins(case: Case, place: Place) -> Iterator[Join]:
     given = place.node.parameters()
     starts = [0, *given["boundaries"]]
     for k, (before, after) in enumerate(pairwise(given["parts"])):
-        first, second = at_first_levels(before), at_first_levels(after)
-        at = place.count(starts[k + 1])
         # a controller that is a factor goes on from the value reached, by definition
-        if getattr(after, "relative", False) or (_holds(first, starts[k + 1] - starts[k]) and _holds(second, _AHEAD)):
+        if getattr(after, "relative", False):
             continue
-        own = Fraction(starts[k + 1] - starts[k])
+        first, second = at_first_levels(before), at_first_levels(after)
+        at, own = place.count(starts[k + 1]), Fraction(starts[k + 1] - starts[k])
         goes_on, last = case.value(place, first, own, at), case.value(place, first, own - 1, at - place.pace)
         begins = case.value(place, second, Fraction(0), at)
-        if goes_on is not None and last is not None and begins is not None:
+        if goes_on is None or last is None or begins is None or goes_on == begins:
+            continue
+        if not (_holds(first, int(own)) and _holds(second, _AHEAD)):
             path = place.path_of(f"parts[{k + 1}]")
-            yield Join(path, at, place.clock, goes_on, goes_on if abs(goes_on) > 0 else last, begins, 0.0)
+            yield Join(path, at, place.clock, goes_on, goes_on or last, begins, 0.0)
 
 
 _AHEAD = 1_000
@@ -257,16 +258,16 @@ def _holds(part: Any, length: int) -> bool:
 
 
 def _table_joins(place: Place) -> Iterator[Join]:
-    """The joins of a table that does not only hold values: what the intervals so far would go on with, and the next."""
+    """The joins of a table that does not only hold values: what each interval would go on with, and the next."""
     table = place.node
     if not isinstance(table, IntervalTable) or table.rule == "step_decay":
         return
     order = sorted(range(len(table.intervals)), key=lambda k: dict(table.intervals[k])["start"])
-    for k, (before, after) in enumerate(pairwise(order), 1):
+    for before, after in pairwise(order):
         one, two = dict(table.intervals[before]), dict(table.intervals[after])
         start = two["start"]
-        so_far = IntervalTable(rule=table.rule, intervals=[table.intervals[j] for j in order[:k]])
-        goes_on = table(start - 1) if one["end"] < start else so_far(start)
+        alone = IntervalTable(rule=table.rule, intervals=[one])  # which goes on past its end
+        goes_on = table(start - 1) if one["end"] < start else alone(start)
         step = max(abs(math.log(each.get("decay_rate", 1.0))) for each in (one, two))
         path = f"{place.path}.intervals[{after}]"
         yield Join(path, place.count(start), place.clock, goes_on, table(start - 1), table(start), step)
