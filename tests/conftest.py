@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 
 # No deadline: how long an example takes is the machine's affair. No database: no run knows of the one before.
-hypothesis.settings.register_profile(
-    "tempomat", derandomize=True, deadline=None, database=None, print_blob=True
-)
+hypothesis.settings.register_profile("tempomat", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("tempomat")
 
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tempomat import core
 from tempomat.core import *  # noqa: F403
-from tempomat.core import __all__ as _core
 
 if TYPE_CHECKING:
     from tempomat.analysis.lint import lint
@@ -19,7 +19,8 @@ _LATER = {
 }
 """Imported when first asked for, so that a program which only evaluates a schedule starts at once."""
 
-__all__ = [*_core, "Plan", "diff", "dumps_plan", "lint", "load_plan", "loads_plan", "save_plan", "simulate"]
+__all__ = ["Plan", "diff", "dumps_plan", "lint", "load_plan", "loads_plan", "save_plan", "simulate"]
+__all__ += core.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -18,10 +18,11 @@ examples:
   tempomat preview plan.yaml --html plan.html    draw it as a page to explore
   tempomat lint plan.yaml --steps-per-epoch 390  look for faults
   tempomat lint --explain TM203                  say what a finding means
+  tempomat doctor runs/quickstart                say what the record of a run shows
 
 exit codes:
   0  all is well
-  1  lint found an error, diff a difference
+  1  lint or doctor found an error, diff a difference
   2  it could not be done
 """
 
