@@ -196,6 +196,7 @@ def test_every_missing_conversion_is_one_finding_with_the_option_that_gives_it()
 def test_a_share_without_a_total_and_units_that_nothing_converts_are_unresolved():
     (share,) = lint(tm.Plan({"lr": COSINE}))
     assert (share.code, share.fix) == ("TM101", "Give a total")
+    assert share.message == "100% is no count yet: a share of the run needs the run's length"
     (never,) = lint(tm.Plan({"lr": tm.Linear(init_value=1, end_value=2, duration="90 min")}, total=10))
     assert (never.code, never.fix) == ("TM101", "Nothing converts one into the other; use one unit")
 
@@ -204,6 +205,16 @@ def test_a_total_given_beside_the_plan_replaces_its_own():
     assert codes({"lr": COSINE}, total="20 epochs") == ["TM101"]
     plan = tm.Plan({"lr": COSINE.rebuilt(lambda node: node)}, total="20 epochs")
     assert lint(plan, total=1_000) == lint(plan, rates={"steps_per_epoch": 10}) == ()
+
+
+def test_a_length_that_is_partly_plain_is_resolved():
+    lr = tm.Linear(init_value=1.0, end_value=0.5, duration="50% - 30").then(0.5, at="50% - 30")
+    assert codes({"lr": lr}, total=100) == []
+
+
+def test_a_curve_that_is_shifted_past_the_end_is_told_as_that():
+    curve = tm.Linear(init_value=1.0, end_value=0.5, duration=50)
+    assert codes({"lr": curve.shift(2**52)}, total=100) == ["TM107"]
 
 
 def test_a_total_of_no_count_is_impossible():
@@ -219,7 +230,11 @@ def test_a_warmup_that_a_recipe_cannot_fit_is_a_warmup_finding():
 def test_a_table_with_an_open_interval_in_the_middle_overlaps():
     rows = [{"start": "0 epochs", "lr": 0.1}, {"start": "1 epochs", "lr": 0.01}]
     table = {"type": "step_decay", "intervals": rows}
-    assert "TM103" in codes({"lr": table}, total=100, rates={"steps_per_epoch": 10})
+    assert said({"lr": table}, "TM103", total=100, rates={"steps_per_epoch": 10}) == (
+        "schedules.lr.intervals[1]",
+        "starts at 10 optimizer_steps, and intervals[0] before it has no end",
+        "Move its start, or end that one earlier",
+    )
 
 
 def test_a_table_that_starts_late_has_a_gap_at_the_start():
@@ -328,7 +343,12 @@ def test_a_unit_is_counted_if_the_total_says_so_while_a_rate_only_converts():
         (80, "90 epochs", {"steps_per_epoch": 100}, "optimizer_steps", True),
         (80, 9_000, {"steps_per_epoch": 100}, "optimizer_steps", True),
         ("80 optimizer_steps", "90 epochs", {"steps_per_epoch": 100}, "optimizer_steps", False),
+        (2, "90 epochs", {"steps_per_epoch": 100}, "optimizer_steps", True),
+        (1, "90 epochs", {"steps_per_epoch": 100}, "optimizer_steps", False),
+        (90, "90 epochs", {"steps_per_epoch": 100}, "optimizer_steps", True),
         (91, "90 epochs", {"steps_per_epoch": 100}, "optimizer_steps", False),
+        (80, "90 epochs", {"steps_per_epoch": 10}, "optimizer_steps", True),
+        (80, None, {}, "epochs", False),
         (80, "90 epochs", {"steps_per_epoch": 9}, "optimizer_steps", False),
         (80, 9_000, {}, "optimizer_steps", False),
         (1_801, 90, {}, "epochs", True),
@@ -346,6 +366,13 @@ def test_an_lr_tied_to_the_stage_follows_it():
     assert codes({"lr": steps_of_stage}, total=100, advances=["optimizer_steps", "stage"]) == []
     assert codes({"lr": by_count}, total=100, advances=["optimizer_steps", "stage"]) == ["TM111"]
     assert codes({"lr": by_count}, total=100, advances=["optimizer_steps"]) == []
+
+
+@pytest.mark.parametrize(("levels", "told"), [(1, False), (2, True), (16, True), (17, False)])
+def test_more_levels_than_a_curriculum_has_stages_are_no_stages(levels, told):
+    tree = tm.StepDecay(init_value=1.0, factor=0.9, every=10)
+    found = codes({"lr": tree}, total=10 * levels, advances=["optimizer_steps", "stage"])
+    assert ("TM111" in found) == told
 
 
 def test_an_overflow_is_found_at_its_very_count():

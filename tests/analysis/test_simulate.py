@@ -55,6 +55,13 @@ def test_a_controller_hears_only_while_its_part_is_in_force():
     assert run.values[[29, 30, 39, 40, 79]].tolist() == [29 / 30, 1.0, 1.0, 0.5, 0.125]
 
 
+def test_a_controller_hears_no_more_once_its_part_is_over():
+    tree = tm.Plateau(init_value=1.0, factor=0.5, patience=0).then(0.1, at=30)
+    run = simulate(tree, {"val_loss": STUCK}, every=10, total=60)
+    assert run.heard == (2,)  # at 10 and 20; at 30 the next part begins
+    assert run.values[[19, 20, 29, 30]].tolist() == [1.0, 0.5, 0.5, 0.1]
+
+
 def test_two_controllers_hear_their_own_metric():
     kl = tm.Plateau(metric="kl", factor=0.1, patience=0)
     run = simulate(
@@ -109,7 +116,12 @@ RATES = {"steps_per_epoch": 10}
 @pytest.mark.parametrize(
     ("subject", "measurements", "given", "said"),
     [
-        (TREE, {**ONE, "valloss": [1.0]}, {"every": 1}, "valloss: nothing listens to it. Did you mean val_loss"),
+        (
+            TREE,
+            {**ONE, "valloss": [1.0]},
+            {"every": 1},
+            "valloss: nothing listens to it. Did you mean val_loss? Listened to: val_loss",
+        ),
         (TREE, {}, {"total": 9}, "val_loss: a controller listens to it, and it is not given"),
         (tm.Constant(value=1.0), {"x": [1.0]}, {"every": 1}, "There is no controller"),
         (TREE, ONE, {}, "`every` must say how far apart"),

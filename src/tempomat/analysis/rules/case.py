@@ -99,7 +99,7 @@ class Case:
         """The value of a tree at its own count, while the clock of `place` is at `at`; None where that is not known."""
         if not tree.clocks - {""}:
             # a stretched shape may be between two of its own counts; a millionth of one is near enough for a message
-            own = own.limit_denominator(1_000_000) if own < 2**40 else Fraction(round(own))
+            own = max(own.limit_denominator(1_000_000) if own < 2**40 else Fraction(round(own)), Fraction(0))
             return float(tree.stretch(own.denominator)(own.numerator))
         if place.clock != self.study.clock or own.denominator > 1:
             return None

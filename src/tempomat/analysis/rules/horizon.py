@@ -36,7 +36,7 @@ def ends(case: Case, entry: Entry) -> Iterator[End]:
     """The shapes with an end of their own that are in force when the run ends."""
     for place in case.leaves_at_end(entry):
         own, length = end_of(place.node), case.length(place.clock)
-        if not own or not length:
+        if not own or not length or place.start >= length:
             continue
         # the last interval of a table goes on after its end, so its last own count says what it comes to
         last = own - 1 if isinstance(place.node, IntervalTable) else own
