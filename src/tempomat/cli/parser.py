@@ -18,7 +18,7 @@ examples:
   tempomat preview plan.yaml --html plan.html    draw it as a page to explore
   tempomat lint plan.yaml --steps-per-epoch 390  look for faults
   tempomat lint --explain TM203                  say what a finding means
-  tempomat doctor runs/quickstart                say what the record of a run shows
+  tempomat doctor runs/quickstart                say what a record shows
 
 exit codes:
   0  all is well
