@@ -16,6 +16,7 @@ from tempomat.core.errors import did_you_mean
 from tempomat.plan import Plan
 from tempomat.runtime import Engine, Event, OnChange, load_state, save_state
 from tempomat.torch.targets import GroupTarget, bind
+from tempomat.torch.watching import Watch
 
 Target = Callable[[float], None]
 _LIVE: weakref.WeakKeyDictionary[Optimizer, list[weakref.ref[Any]]] = weakref.WeakKeyDictionary()
@@ -101,14 +102,15 @@ class Scheduler(LRScheduler):
         self.skipped = 0
         self._step_count = 0
         self._warned: set[str] = set()
-        self._updates = [0] * len(self.optimizers)
-        self._none = list(self._updates)
         self._known: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
-        self._attached: list[list[dict[str, Any]]] = [[] for _ in self.optimizers]
         self._bound: dict[str, GroupTarget] = {}
         self.base_lrs = [_plain(group["lr"]) for group in self.optimizer.param_groups if "lr" in group]
         self._take(self._find())
-        self._hook()
+        for one in self.optimizers.values():
+            _LIVE.setdefault(one, []).append(weakref.ref(self))
+        self._watch = Watch(tuple(self.optimizers.values()), self._attach)
+        self._updates = self._watch.updates
+        self._none = list(self._updates)
 
     # what the loop calls
 
@@ -346,8 +348,7 @@ class Scheduler(LRScheduler):
             target.own_tensors(group for one in self.optimizers.values() for group in one.param_groups)
         self._take(bound)
         self._engine.start()
-        for groups, optimizer in zip(self._attached, self.optimizers.values(), strict=True):
-            groups[:] = optimizer.param_groups
+        self._watch.mark()
 
     def _find(self) -> dict[str, GroupTarget]:
         """The targets of the plan in the groups as they are now; nothing is changed."""
@@ -385,50 +386,6 @@ class Scheduler(LRScheduler):
                             f"{mine.name}: another Scheduler already writes {theirs.name} into the same param group. "
                             "One writer per key: put both into one plan"
                         )
-
-    def _hook(self) -> None:
-        """Look at every `optimizer.step()`, before and after; nothing here keeps the scheduler alive."""
-        me, updates, attached = weakref.ref(self), self._updates, self._attached
-
-        def attach(*_: Any) -> None:
-            scheduler = me()
-            if scheduler is not None:
-                scheduler._attach()
-
-        def loaded(*_: Any) -> None:
-            scheduler = me()
-            if scheduler is not None and scheduler._engine.started:
-                scheduler._attach()
-
-        def watch(place: int, optimizer: Optimizer) -> None:
-            groups = attached[place]  # empty until the start
-
-            def before(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-                try:
-                    # lists compare by identity first: no group is looked into unless one was put in another's place
-                    same = optimizer.param_groups == groups
-                except RuntimeError:  # tensors of two different groups have no one truth value
-                    same = False
-                if not same:
-                    attach()
-
-            def after(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-                if "found_inf" not in optimizer.__dict__ or not _found_inf(optimizer):
-                    updates[place] += 1
-
-            _LIVE.setdefault(optimizer, []).append(me)
-            optimizer.register_step_pre_hook(before)
-            optimizer.register_step_post_hook(after)
-            optimizer.register_load_state_dict_post_hook(loaded)
-
-        for place, optimizer in enumerate(self.optimizers.values()):
-            watch(place, optimizer)
-
-
-def _found_inf(optimizer: Optimizer) -> bool:
-    """Whether a fused optimizer was told by the gradient scaler to skip: it is called all the same then."""
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(cast(torch.Tensor, found).item())
 
 
 def _checked_optimizers(given: object) -> dict[str, Optimizer]:
