@@ -474,6 +474,9 @@ def test_lines_of_a_table_that_do_not_meet_jump():
     assert codes({"lr": lines(0.5)}, total=100) == []
     assert codes({"lr": lines(0.3)}, total=100) == ["TM204"]
     assert codes({"lr": lines(0.2)}, total=100) == ["TM203"]
+    to_zero = [{"start": 0, "end": 50, "init_lr": 1.0, "final_lr": 0.0}, {"start": 50, "end": 100, "init_lr": 0.0}]
+    to_zero[1]["final_lr"] = 1.0
+    assert codes({"entropy_coef": tm.IntervalTable(rule="linear_decay", intervals=to_zero)}, total=100) == []
 
 
 def test_a_join_on_another_clock_is_seen_through_the_rates():
@@ -481,6 +484,23 @@ def test_a_join_on_another_clock_is_seen_through_the_rates():
     lr = tm.Linear(init_value=0.01, end_value=1.0, duration=1_000).then(epochs, at=1_000)
     counted = ["optimizer_steps", "epochs"]
     assert codes({"lr": lr}, total=2_000, rates={"steps_per_epoch": 100}, advances=counted) == ["TM203"]
+    assert codes({"lr": lr}, total=2_000, advances=counted) == []  # nobody knows the value that it goes to
+
+
+def test_a_step_to_a_staircase_on_another_clock_is_a_step():
+    run = {"total": 2_000, "rates": {"steps_per_epoch": 100}, "advances": ["optimizer_steps", "epochs"]}
+    epochs = tm.on("epochs", tm.StepDecay(init_value=0.1, factor=0.5, every=5))
+    assert codes({"lr": tm.Constant(value=1.0).then(epochs, at=1_000)}, **run) == []
+    both = epochs * tm.MultiStep(init_value=1.0, factor=0.5, milestones=[10])
+    assert codes({"lr": tm.Constant(value=1.0).then(both, at=1_000)}, **run) == ["TM203"]
+
+
+def test_a_jump_upwards_rises():
+    lr = tm.Linear(init_value=1e-3, end_value=1e-4, duration=50).then(1e-3, at=50)
+    path, message, fix = said({"lr": lr}, "TM203", total=100)
+    assert path == "schedules.lr.parts[1]"
+    assert message == "rises at once from 1e-4 to 1e-3, by a factor of 10, at 50 optimizer_steps"
+    assert fix == "Begin at 1e-4, where the part before it is"
 
 
 def test_the_first_epoch_at_zero_is_an_error():

@@ -149,6 +149,50 @@ def test_a_rule_goes_on_from_a_saved_state_as_if_it_had_never_stopped(rule, meas
 
 
 @settings(max_examples=60)
+@given(rule=plateaus(), measurements=st.lists(st.floats(-10, 10), max_size=20))
+def test_every_state_that_a_rule_reaches_is_one_of_its_states(rule, measurements):
+    for state in run(rule, measurements):
+        rule.check(state)
+        rule.check(json.loads(json.dumps(state)))
+        assert rule.accepts(state)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (None, "a state of Plateau has level, best, bad, cooldown, skipped, got nothing"),
+        ({"wrst": 1.0}, "got level, best, bad, cooldown, skipped, wrst"),
+        ({"level": None}, "a state of Plateau cannot have level = None"),
+        ({"level": "1"}, "cannot have level = '1'"),
+        ({"level": True}, "cannot have level = True"),
+        ({"level": math.nan}, "cannot have level = nan"),
+        ({"best": math.inf}, "cannot have best = inf"),
+        ({"best": [1.0]}, "cannot have best = "),
+        ({"bad": -1}, "cannot have bad = -1"),
+        ({"bad": 1.0}, "cannot have bad = 1.0"),
+        ({"bad": False}, "cannot have bad = False"),
+        ({"cooldown": None}, "cannot have cooldown = None"),
+    ],
+)
+def test_what_is_no_state_of_a_rule_is_refused(change, match):
+    rule = tm.Plateau()
+    with pytest.raises(tm.StateError, match=match):
+        rule.check(change if change is None else {**rule.initial(), **change})
+
+
+def test_a_state_below_the_floor_of_another_rule_is_not_accepted_by_it():
+    state = run(tm.Plateau(patience=0, factor=0.5, init_value=1.0), [1, 1, 1])[-1]
+    assert tm.Plateau(min_value=0.25, init_value=1.0).accepts(state)
+    assert not tm.Plateau(min_value=0.26, init_value=1.0).accepts(state)
+
+
+def test_a_factor_cannot_have_a_floor_above_its_start():
+    assert tm.Plateau(min_value=1.0).accepts(tm.Plateau(min_value=1.0).initial())
+    with pytest.raises(tm.ScheduleError, match=r"Plateau: `min_value`"):
+        tm.Plateau(min_value=1.5)
+
+
+@settings(max_examples=60)
 @given(rule=plateaus(), measurements=st.lists(st.floats(-10, 10), max_size=30))
 def test_levels_only_fall_and_stay_at_or_above_the_floor(rule, measurements):
     found = levels(rule, measurements)

@@ -45,12 +45,12 @@ def test_the_plans_of_the_examples_have_no_errors():
 
 def test_the_program_learns_and_records_every_step_as_planned(trained):
     folder, printed = trained
-    accuracy = float(re.search(r"validation accuracy ([\d.]+)%", printed)[1])
-    assert accuracy > 85  # guessing gets 10
+    (accuracy,) = re.findall(r"validation accuracy ([\d.]+)%", printed)
+    assert float(accuracy) > 85  # guessing gets 10
     run, plan = read_run(folder), tm.load_plan(PLAN).resolve()
     lr = run.series("lr")
     steps = np.unique(lr.counts)
-    assert np.array_equal(steps, np.arange(plan.total + 1))
+    assert np.array_equal(steps, np.arange(440 + 1))  # 20 epochs of 22 steps
     assert np.array_equal(lr.asked, plan["lr"](lr.counts))
     assert np.array_equal(lr.applied, lr.asked)
 

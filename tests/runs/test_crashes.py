@@ -124,6 +124,45 @@ def test_a_full_disk_refuses_the_row_and_what_is_there_stays_whole(tmp_path, mon
     assert [row["counts"]["optimizer_steps"] for row in read_run(tmp_path).rows] == [1, 2, 3, 4]
 
 
+def resumable(folder):
+    """A run with rows after its checkpoint; returns the checkpoint's offset."""
+    with Recorder(folder) as recorder:
+        recorder.write(FakeScheduler(count=1))
+        offset = recorder.offset
+        recorder.write(FakeScheduler(count=2))
+    return offset
+
+
+def test_a_record_that_cannot_be_cut_back_is_an_error_and_can_be_resumed_again(tmp_path, monkeypatch):
+    offset = resumable(tmp_path)
+    before = (tmp_path / "record.jsonl").read_bytes()
+    with Recorder(tmp_path, resume=offset) as recorder:
+        with monkeypatch.context() as patch:
+            Failing(patch, 0, code=errno.EIO, names=("ftruncate",))
+            with pytest.raises(RecordError, match=r"record\.jsonl: cannot be cut back: Input/output error"):
+                recorder.write(FakeScheduler(count=2))
+        assert (tmp_path / "record.jsonl").read_bytes() == before
+        assert len(read_run(tmp_path).rows) == 2
+        recorder.write(FakeScheduler(count=3))
+    assert [row["counts"]["optimizer_steps"] for row in read_run(tmp_path).rows] == [1, 3]
+
+
+def test_a_record_is_cut_back_on_the_disk_before_new_rows_come(tmp_path, monkeypatch):
+    offset = resumable(tmp_path)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+    with Recorder(tmp_path, resume=offset) as recorder:
+        recorder.write(FakeScheduler(count=2))
+        assert offset in synced
+
+
+def test_a_record_that_shrinks_while_it_is_read_is_an_error(tmp_path, monkeypatch):
+    offset = resumable(tmp_path)
+    monkeypatch.setattr(os, "pread", lambda *_: b"")
+    with pytest.raises(RecordError, match="ends at 0 while it is read; somebody else is changing it"):
+        Recorder(tmp_path, resume=offset)
+
+
 def test_a_disk_that_writes_a_little_at_a_time_writes_everything(tmp_path, monkeypatch):
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda handle, data, offset: real(handle, data[:7], offset))

@@ -138,9 +138,12 @@ def test_a_scheduler_that_starts_its_events_anew_has_every_one_of_them_recorded(
             scheduler.step()
             recorder.write(scheduler)
         second.events = []
+        recorder.write(second)
         second.events.append({"event": "decision", "level": 3.0})
         recorder.write(second)
-    assert [row["level"] for row in rows(tmp_path) if "event" in row] == [0.2, 0.1, 3.0]
+        second.events = [{"event": "decision", "level": 4.0}]
+        recorder.write(second)
+    assert [row["level"] for row in rows(tmp_path) if "event" in row] == [0.2, 0.1, 3.0, 4.0]
 
 
 def test_an_event_that_is_no_plain_data_is_refused_and_the_row_with_it(tmp_path):
@@ -480,6 +483,9 @@ def test_rows_wait_only_so_long(tmp_path, monkeypatch):
         now[0] = log.FLUSH_SECONDS
         recorder.write(scheduler)
         assert len(rows(tmp_path)) == 2
+        now[0] += log.FLUSH_SECONDS - 0.1
+        recorder.write(scheduler)
+        assert len(rows(tmp_path)) == 2
 
 
 def test_the_offset_is_where_the_next_row_will_stand_and_everything_before_it_is_on_the_disk(tmp_path, monkeypatch):
@@ -520,6 +526,18 @@ def test_a_recorder_that_nobody_closes_writes_what_it_holds_when_the_program_end
     )
     subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
     assert len(rows(tmp_path)) == 1
+
+
+def test_a_closed_recorder_holds_no_file_open(tmp_path):
+    written(tmp_path)
+    before = os.listdir("/dev/fd")
+    recorder = Recorder(tmp_path, resume=0)
+    recorder.write(FakeScheduler())
+    assert len(os.listdir("/dev/fd")) == len(before) + 2
+    recorder.close()
+    with pytest.raises(RecordError, match="the checkpoint was taken at"):
+        Recorder(tmp_path, resume=10**6)
+    assert len(os.listdir("/dev/fd")) == len(before)
 
 
 def test_closing_twice_is_closing_once_and_a_closed_recorder_takes_nothing(tmp_path):
@@ -606,7 +624,7 @@ def test_a_mirror_that_fails_is_an_error_that_names_it_with_the_row_in_the_recor
         recorder.flush()
         recorder.close()
 
-    with pytest.raises(RecordError, match="Mirror: the screen is full"):
+    with pytest.raises(RecordError, match="Mirror: OSError: the screen is full"):
         train()
     gc.collect()
     assert len(rows(tmp_path)) == 1
@@ -615,7 +633,7 @@ def test_a_mirror_that_fails_is_an_error_that_names_it_with_the_row_in_the_recor
 def test_a_mirror_that_cannot_start_leaves_no_run_behind(tmp_path):
     with (
         Recorder(tmp_path, mirrors=[Mirror(fails_at="start")]) as recorder,
-        pytest.raises(RecordError, match="Mirror: the screen is full"),
+        pytest.raises(RecordError, match="Mirror: OSError: the screen is full"),
     ):
         recorder.write(FakeScheduler(count=1))
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]

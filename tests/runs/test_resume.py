@@ -207,8 +207,11 @@ def test_another_plan_is_refused_with_what_changed_before_anything_is_cut(tmp_pa
         train(tmp_path, 7, plan=OTHER if early else None, scheduler=FakeScheduler(OTHER, 6), resume=state)
     assert files(tmp_path) == before
     if early:
-        with pytest.raises(RecordError, match=said):
+        with pytest.raises(RecordError, match=said) as refused:
             Recorder(tmp_path, OTHER, resume=state)
+        # the lock is free though the error still holds the recorder that was refused
+        Recorder(tmp_path, resume=state).close()
+        del refused
     Recorder(tmp_path, resume=state).close()
 
 

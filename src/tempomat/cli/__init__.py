@@ -1,7 +1,7 @@
 """The command line: parse, ask, print. The only room that prints, reads arguments or decides exit codes.
 
-Exit codes: 0 when all is well, 1 when `lint` or `doctor` found an error or `diff` a difference, 2 when the command could not be
-done.
+Exit codes: 0 when all is well, 1 when `lint` or `doctor` found an error or `diff` a difference, 2 when it could
+not be done.
 """
 
 from __future__ import annotations

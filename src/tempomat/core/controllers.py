@@ -155,6 +155,8 @@ class Plateau(Controller):
     on_nan: Literal["error", "skip", "bad"] = "error"
 
     def _check(self) -> Iterator[Fault]:
+        if self.init_value is None and self.min_value > 1.0:
+            yield Fault("min_value", f"must not be above 1, where a factor starts, got {self.min_value:g}")
         if self.init_value is not None and self.init_value < self.min_value:
             yield Fault("init_value", f"must not be below `min_value` ({self.min_value:g}), got {self.init_value:g}")
 

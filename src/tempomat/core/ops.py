@@ -231,7 +231,8 @@ def evaluate(formula: Callable[[Any, Ops], Any], count: Any, name: str, longest:
     """`formula` at a count that is not a plain int: integers and integer arrays of any library, everything else
     refused.
 
-    `longest` gives the largest length in the formula: a backend without 64-bit integers may be too narrow for it.
+    `longest` gives the largest length in the formula: a backend without 64-bit integers may be too narrow for it, and
+    then counts in floats, which in single precision are exact up to 2^24.
     """
     if isinstance(count, np.ndarray):
         return _evaluate_numpy(formula, cast(Array, count), name)

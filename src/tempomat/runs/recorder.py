@@ -217,7 +217,7 @@ class Recorder:
 
     @property
     def _log(self) -> Log:
-        if self._run.log is None or not self._finish.alive:
+        if self._run.log is None:
             raise RecordError(f"{self.folder}: the recorder is closed")
         return self._run.log
 
@@ -334,7 +334,5 @@ def _errors_of(mirror: Mirror) -> Iterator[None]:
     except TempomatError:
         raise
     except Exception as error:
-        name = type(mirror).__name__
-        raise RecordError(
-            f"{name}: {error or type(error).__name__}. What was to be mirrored is in the record"
-        ) from error
+        what = f"{type(mirror).__name__}: {type(error).__name__}: {error}"
+        raise RecordError(f"{what}. What was to be mirrored is in the record") from error
