@@ -180,7 +180,7 @@ class Engine:
             MeasurementError: no controller listens to a name, or a value is no number.
         """
         counts = {**self.counts, self.clock: self.counts[self.clock] + tick}
-        numbers = {metric: self._number(metric, value) for metric, value in measurements.items()}
+        numbers = {metric: self.number(metric, value) for metric, value in measurements.items()}
         states, decisions = self._decide(numbers, counts)
         self._commit(counts, states)
         self.events += decisions
@@ -213,7 +213,8 @@ class Engine:
         count = counts.get(clock or self.clock, 0)
         return start <= count and (end is None or count < end)
 
-    def _number(self, metric: str, value: object) -> float:
+    def number(self, metric: str, value: object) -> float:
+        """A measurement as a plain float, of a metric that a controller listens to; anything else is refused."""
         heard = {rule.metric for track in self.tracks.values() for rule in track.tree.controllers}
         if metric not in heard:
             known = f"Metrics: {', '.join(sorted(heard))}" if heard else "The plan has no controller"

@@ -11,10 +11,11 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from tempomat.core import BindingError, Duration, MeasurementError
+from tempomat.core import BindingError, Duration, MeasurementError, TempomatError
 from tempomat.core.errors import did_you_mean
 from tempomat.plan import Plan
 from tempomat.runtime import Engine, Event, OnChange, load_state, save_state
+from tempomat.torch.ranks import are_several, reduced
 from tempomat.torch.targets import GroupTarget, bind
 from tempomat.torch.watching import Watch
 
@@ -49,6 +50,9 @@ class Scheduler(LRScheduler):
             (it is recorded as applied, and stays until the schedule next changes).
         counting: on a clock of optimizer steps, `updates` advances only if the optimizer has stepped since the last
             call, so that a step skipped in mixed precision does not count; `calls` advances at every call.
+        ranks: in a `torch.distributed` process group, `together` takes a decision on the mean of all ranks'
+            measurements, after checking that they have one plan and the same counts, so every rank has to observe;
+            `alone` decides on each rank's own.
         rates: what converts units: `steps_per_epoch=100`, `action_repeat=2`; see `tempomat.RATES`.
 
     Raises:
@@ -77,6 +81,7 @@ class Scheduler(LRScheduler):
         later: Iterable[str] = (),
         foreign: Literal["error", "adopt"] = "error",
         counting: Literal["updates", "calls"] = "updates",
+        ranks: Literal["together", "alone"] = "together",
         **rates: int,
     ) -> None:
         self.optimizers = _checked_optimizers(optimizer)
@@ -89,10 +94,12 @@ class Scheduler(LRScheduler):
         for name, got, valid in (
             ("foreign", foreign, ("error", "adopt")),
             ("counting", counting, ("updates", "calls")),
+            ("ranks", ranks, ("together", "alone")),
         ):
             if got not in valid:
                 raise BindingError(f"Scheduler: `{name}` must be {' or '.join(valid)}, got {got!r}")
         self._given = dict(targets or {})
+        self._reduce = ranks == "together"
         self._later, self._foreign, self._counting_updates = tuple(later), foreign, counting == "updates"
         self._engine = Engine(plan.resolve(total=total, **rates))
         for name in self._given:
@@ -136,7 +143,7 @@ class Scheduler(LRScheduler):
         if metrics is None:
             engine.tick()
         else:
-            engine.observe({self._only_metric(metrics): metrics}, tick=True)
+            engine.observe(self._together({self._only_metric(metrics): metrics}), tick=True)
         updates[0] = 0  # only now: what was refused can be tried again
         if len(updates) > 1:
             updates[:] = self._none
@@ -148,7 +155,7 @@ class Scheduler(LRScheduler):
         """Show measurements to the controllers that listen to them, by name; returns the decisions taken, which apply
         at once.
         """
-        return self._engine.observe(measurements)
+        return self._engine.observe(self._together(measurements))
 
     def advance(self, **counts: SupportsIndex) -> None:
         """Other clocks forward: `scheduler.advance(env_steps=8)`."""
@@ -282,6 +289,7 @@ class Scheduler(LRScheduler):
             "later": self._later,
             "foreign": self._foreign,
             "counting": "updates" if self._counting_updates else "calls",
+            "ranks": "together" if self._reduce else "alone",
         }
         kept = {"skipped": self.skipped, "_warned": set(self._warned)}
         return {
@@ -330,6 +338,20 @@ class Scheduler(LRScheduler):
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(message, UserWarning, stacklevel=4)
+
+    def _together(self, measurements: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What every rank takes a decision on; with one process, the measurements as they are."""
+        if not (self._reduce and are_several()):
+            return measurements
+        numbers, refusal = dict[str, float](), None
+        try:
+            numbers = {metric: self._engine.number(metric, value) for metric, value in measurements.items()}
+        except TempomatError as error:
+            refusal = error  # told to the others first: they would wait for this rank
+        try:
+            return reduced(self.plan.fingerprint, self._engine.counts, numbers, refusal is not None)
+        except TempomatError as error:
+            raise refusal or error from None
 
     def _only_metric(self, measurement: Any) -> str:
         """The one metric that the plan listens to."""
