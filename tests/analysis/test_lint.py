@@ -508,6 +508,9 @@ def test_the_first_epoch_at_zero_is_an_error():
     (step,) = lint(tm.Plan({"lr": lr}, total=100))
     (epoch,) = lint(tm.Plan({"lr": lr}, total=100, clock="epochs"))
     assert [(one.code, one.severity) for one in (step, epoch)] == [("TM301", "warning"), ("TM301", "error")]
+    assert step.message == "is 0 at count 0: the first optimizer step changes nothing"
+    assert epoch.message == "is 0 at count 0: the whole first epoch trains nothing"
+    assert step.fix == epoch.fix == "Begin above 0, such as init_value: 2e-4"
     assert codes({"weight_decay": lr}, total=100) == []
 
 
@@ -532,6 +535,12 @@ def test_an_lr_that_is_multiplied_each_step_may_vanish(rate, vanishes):
     assert codes({"noise": lr}, total=9_000) == []
 
 
+@pytest.mark.parametrize(("drop", "told"), [(89, True), (91, False)])
+def test_an_lr_may_vanish_for_the_last_tenth_of_the_run(drop, told):
+    lr = tm.MultiStep(init_value=1.0, factor=1e-9, milestones=[drop])
+    assert codes({"lr": lr}, total=100) == (["TM303"] if told else [])
+
+
 def test_a_decay_that_vanishes_only_at_its_very_end_is_fine():
     assert codes({"lr": tm.Polynomial(init_value=1.0, end_value=0.0, duration=1_000, power=4.0)}, total=1_000) == []
 
@@ -552,6 +561,13 @@ def test_what_rises_against_the_lr_is_told(name, lr_name, told):
     assert codes({lr_name: down, name: up}, total=100) == (["TM304"] if told else [])
     assert codes({lr_name: down, name: down}, total=100) == []
     assert codes({lr_name: up, name: up}, total=100) == []
+
+
+def test_a_rise_on_another_clock_is_not_compared():
+    up, down = (tm.Linear(init_value=a, end_value=b, duration=100) for a, b in ((0.1, 0.5), (0.5, 0.1)))
+    counted = ["optimizer_steps", "epochs"]
+    assert codes({"lr": down, "weight_decay": tm.on("epochs", up)}, total=100, advances=counted) == []
+    assert codes({"lr": down, "weight_decay": up * tm.on("epochs", up)}, total=100, advances=counted) == []
 
 
 def test_what_rises_in_the_warmup_alone_is_not_told():

@@ -173,11 +173,12 @@ def test_a_known_epoch_is_taken_and_nothing_said():
     ("tree", "end"),
     [
         (tm.Linear(init_value=1.0, end_value=0.0, duration=300), 300),
-        (tm.MultiStep(init_value=1.0, factor=0.1, milestones=[40, 80]), 100),
+        (tm.MultiStep(init_value=1.0, factor=0.1, milestones=[40, 160]), 200),
         (tm.StepDecay(init_value=1.0, factor=0.5, every=30), 300),
         (tm.InverseSqrt(init_value=1.0, timescale=50), 500),
         (tm.Exponential(init_value=1.0, decay_rate=0.5, every=10), 100),
         (tm.Exponential(init_value=1.0, decay_rate=0.99), 458),
+        (tm.Exponential(init_value=1.0, decay_rate=1.0, every=10), 100),
         (tm.Constant(value=1.0), 100),
         (tm.Constant(value=1.0).then(tm.Linear(init_value=1.0, end_value=0.0, duration=70), at=30), 100),
     ],
@@ -186,6 +187,7 @@ def test_without_a_total_it_is_drawn_as_far_as_it_names_counts(tree, end):
     series, notes = drawn(tree)
     assert series.counts[-1] == end
     assert notes == ("No total is given: drawn as far as the schedules name counts.",)
+    assert series.note == ""
 
 
 def test_a_total_that_cannot_be_turned_into_counts_is_said():
@@ -244,6 +246,23 @@ def test_boundaries_are_marked_with_what_begins_there():
     assert marks(drawn(hold, 100)[0])[:2] == [(10, "constant from here"), (20, "rise begins")]
     plateau = tm.Linear(init_value=1.0, end_value=0.5, duration=10).then(tm.Plateau(), at=10)
     assert marks(drawn(plateau, 100)[0]) == [(10, "plateau takes over")]
+
+
+def test_what_begins_is_judged_over_the_length_of_its_part():
+    hill = tm.PiecewiseLinear(values=[1.0, 2.0, 0.0], boundaries=[0, 10, 20])
+    first, last = tm.Constant(value=1.0), tm.Constant(value=2.0)
+    assert marks(drawn(first.then(hill, at=10).then(last, at=20), 100)[0])[0] == (10, "rise begins")
+    assert marks(drawn(first.then(hill, at=10), 30)[0]) == [(10, "decay begins")]
+    assert marks(drawn(first.then(hill, at=10), 20)[0]) == [(10, "rise begins")]
+
+
+def test_the_start_is_no_boundary():
+    rows = [
+        {"start": 0, "end": 10, "init_lr": 1.0, "final_lr": 0.5},
+        {"start": 10, "end": 20, "init_lr": 0.5, "final_lr": 0},
+    ]
+    series, _ = drawn(tm.IntervalTable(rule="linear_decay", intervals=rows), 20)
+    assert marks(series) == [(10, "next interval")]
 
 
 def test_an_end_inside_the_run_is_marked():

@@ -1,6 +1,8 @@
 """Whatever happens to process or disk at whatever instant: every row once, or an error with nothing changed."""
 
+import builtins
 import errno
+import gc
 import json
 import os
 import subprocess
@@ -161,6 +163,36 @@ def test_a_record_that_shrinks_while_it_is_read_is_an_error(tmp_path, monkeypatc
     monkeypatch.setattr(os, "pread", lambda *_: b"")
     with pytest.raises(RecordError, match="ends at 0 while it is read; somebody else is changing it"):
         Recorder(tmp_path, resume=offset)
+
+
+def test_a_record_that_cannot_be_read_again_for_its_events_is_an_error(tmp_path, monkeypatch):
+    offset = resumable(tmp_path)
+    scheduler = FakeScheduler(count=4)
+    scheduler.step()
+    real = builtins.open
+
+    def broken(path, *arguments, **options):
+        if Path(path).name == "record.jsonl":
+            raise OSError(errno.EIO, "broken")
+        return real(path, *arguments, **options)
+
+    with Recorder(tmp_path, resume=offset) as recorder:
+        monkeypatch.setattr(builtins, "open", broken)
+        with pytest.raises(RecordError, match=r"record\.jsonl: cannot be read: .*broken"):
+            recorder.write(scheduler)
+
+
+def test_a_recorder_whose_disk_failed_says_so_once_and_goes_quietly(tmp_path, monkeypatch):
+    recorder = Recorder(tmp_path)
+    recorder.write(FakeScheduler(count=1))
+    with monkeypatch.context() as patch:
+        Failing(patch, 0, code=errno.EIO, names=("fsync",))
+        with pytest.raises(RecordError, match="did not take the rows"):
+            recorder.state_dict()
+    before = len(os.listdir("/dev/fd"))
+    del recorder
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) == before - 2
 
 
 def test_a_disk_that_writes_a_little_at_a_time_writes_everything(tmp_path, monkeypatch):

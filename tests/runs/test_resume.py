@@ -143,11 +143,13 @@ def test_a_recorders_state_that_is_none_is_refused(tmp_path, change, said):
         Recorder(tmp_path, resume={**state, **change})
 
 
-def test_a_recorders_state_with_a_misspelt_key_is_told_the_right_one(tmp_path):
+def test_a_recorders_state_without_one_of_its_keys_is_refused_and_told_which(tmp_path):
     state = train(tmp_path, 2)
-    state["ofset"] = state.pop("offset")
-    with pytest.raises(RecordError, match=r"lacks offset\. Did you mean offset\?|lacks offset"):
+    offset = state.pop("offset")
+    with pytest.raises(RecordError, match=r"state lacks offset\. It has format, run, offset, crc32"):
         Recorder(tmp_path, resume=state)
+    with pytest.raises(RecordError, match=r"state lacks offset\. Did you mean offset\? It has"):
+        Recorder(tmp_path, resume={**state, "ofset": offset})
 
 
 def test_a_scheduler_behind_the_record_is_refused_before_anything_is_cut(tmp_path):
@@ -242,6 +244,15 @@ def test_an_accepted_plan_is_kept_beside_the_first(tmp_path):
         "plan.yaml",
     ]
     assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["plan-2.yaml", "plan.yaml"]
+
+
+def test_an_accepted_plan_takes_the_next_free_name(tmp_path):
+    state = train(tmp_path, 6)
+    (tmp_path / "plan-2.yaml").write_text("schedules: {lr: 0.7}\n")
+    train(tmp_path, 9, scheduler=FakeScheduler(OTHER, 6), resume=state, on_change="accept")
+    assert (tmp_path / "plan-2.yaml").read_text() == "schedules: {lr: 0.7}\n"
+    assert load_plan(tmp_path / "plan-3.yaml") == OTHER
+    assert read_run(tmp_path).plan == OTHER
 
 
 def test_a_plan_file_that_was_changed_is_found_on_resume(tmp_path):

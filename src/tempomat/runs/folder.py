@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, final
 
@@ -74,7 +75,7 @@ class RunFolder:
 
     def check(self, plan: Plan) -> None:
         """Refuse a plan that is not the recorded one, with what differs, unless that was accepted."""
-        if not self.sessions or self._accept or plan.fingerprint == self.sessions[-1]["fingerprint"]:
+        if not self.sessions or self._accept:
             return
         recorded = read_plan(self.path, self.sessions[-1])
         if not comes_to(plan, recorded):
@@ -121,7 +122,7 @@ class RunFolder:
 
     def end(self) -> None:
         """Note in `run.json` that the session was closed, and what the record is then."""
-        if self.log is not None and self.begun:
+        if self.log is not None:
             ended = {"ended": now(), "size": self.log.size, "crc32": self.log.crc32}
             write_info(self.path, {**self.info, "sessions": [*self.sessions[:-1], {**self.sessions[-1], **ended}]})
 
@@ -172,17 +173,21 @@ class RunFolder:
             if session["fingerprint"] == plan.fingerprint:
                 read_plan(self.path, session)
                 return session["plan"]
-        name = PLAN if not self.sessions else f"plan-{len({one['plan'] for one in self.sessions}) + 1}.yaml"
-        path = self.path / name
+        later = (self.path / f"plan-{number}.yaml" for number in count(2))
+        path = (
+            next(one for one in later if not one.exists() or _holds(one, plan)) if self.sessions else self.path / PLAN
+        )
         if path.exists():
-            _same_plan(path, plan)
-            return name
+            if not _holds(path, plan):
+                fix = "Use another folder, or rename it"
+                raise RecordError(f"{path}: is there already and is not this run's plan (resolved). {fix}")
+            return path.name
         made.append(path)
         try:
             write_atomically(path, dumps_plan(plan).encode())
         except OSError as error:
             raise RecordError(f"{path}: cannot be written: {error.strerror}") from error
-        return name
+        return path.name
 
     def _new_log(self, made: list[Path]) -> Log:
         path = self.path / RECORD
@@ -206,7 +211,7 @@ def _until(file: Iterable[bytes], size: int) -> Iterator[bytes]:
 def comes_to(plan: Plan, resolved: Plan) -> bool:
     """Whether `resolved` is this plan, for a run of its total and rates."""
     try:
-        return plan == resolved or plan.resolve(total=resolved.total, **resolved.rates) == resolved
+        return plan.resolve(total=resolved.total, **resolved.rates) == resolved
     except PlanError:
         return False
 
@@ -216,15 +221,11 @@ def differs(what: str, before: Plan, after: Plan) -> str:
     return "\n  ".join([f"{what} (before -> now):", *map(str, diff(before, after))])
 
 
-def _same_plan(path: Path, plan: Plan) -> None:
+def _holds(path: Path, plan: Plan) -> bool:
     try:
-        same = load_plan(path).fingerprint == plan.fingerprint
+        return load_plan(path).fingerprint == plan.fingerprint
     except PlanError:
-        same = False
-    if not same:
-        raise RecordError(
-            f"{path}: is there already and is not this run's plan (resolved). Use another folder, or rename it"
-        )
+        return False
 
 
 def _position(resume: int | Mapping[str, Any] | None) -> tuple[int, int | None, str | None]:

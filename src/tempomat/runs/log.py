@@ -138,9 +138,9 @@ class Log:
             raise RecordError(self.failed) from error
 
     def close(self) -> None:
-        """Flush and close, also if that fails; does nothing the second time."""
+        """Flush and close, also if that fails."""
         try:
-            if self._handle >= 0 and os.getpid() == self._process and not self.failed:
+            if not self.failed:
                 self.flush()
         finally:
             self._close()
