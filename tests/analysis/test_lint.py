@@ -714,6 +714,17 @@ def test_a_warmup_is_told_with_both_lengths():
     )
 
 
+@pytest.mark.parametrize("first", [tm.Linear(init_value=1.0, end_value=0.5, duration=100), tm.Constant(value=0.5)])
+def test_what_does_not_rise_is_no_warmup(first):
+    assert codes({"lr": first.then(0.5, at=200)}, total=150) == ([] if first.clocks == set() else ["TM106"]) + ["TM107"]
+
+
+def test_a_part_that_ends_with_the_run_is_in_force_there():
+    lr = tm.Cosine(init_value=1.0, end_value=0.5, duration=60).then(0.5, at=100)
+    assert codes({"lr": lr}, total=100) == ["TM106", "TM107"]
+    assert codes({"lr": lr}, total=101) == []
+
+
 def test_a_warmup_that_waits_for_a_conversion_is_only_unresolved():
     lr = tm.warmup_cosine(peak_value=1.0, init_value=0.1, warmup="2 epochs", total=50)
     assert codes({"lr": lr}, total=100) == ["TM101"]
@@ -744,6 +755,8 @@ def test_an_unknown_unit_to_advance_is_refused_with_a_suggestion():
 
 
 def test_findings_come_in_the_order_of_the_entries():
+    both = {"learning_rate": 0.1, "encoder.lr": tm.Linear(init_value=0.0, end_value=1.0, duration=5)}
+    assert codes(both, total=10) == ["TM404", "TM301"]
     entries = {
         "z.lr": tm.Linear(init_value=0.0, end_value=1.0, duration=5),
         "a.lr": tm.Linear(init_value=0.0, end_value=1.0, duration=5),
