@@ -31,7 +31,7 @@ $(STAMP):
 	@echo "Building .venv; PyTorch and JAX are the large part."
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@$(PIP) 'pip>=25.1'  # the first that knows --group
-	@$(PIP) --editable '.[demo]' --group test --group oracles
+	@$(PIP) --editable '.[demo,rl,dmc]' --group test --group oracles
 	@echo "$(CURDIR) $(REQUIREMENTS)" > $@
 
 demo: $(STAMP) ## train on real digits under a plan, against a constant learning rate; about two minutes
@@ -51,6 +51,7 @@ format: $(STAMP) ## put the code in order
 
 bench: .venv/bench ## measure against the peers, side by side
 	@$(PY) benchmarks/run.py
+	@$(PY) benchmarks/rl.py
 
 .venv/bench: $(STAMP)
 	@$(PIP) --group bench

@@ -8,9 +8,11 @@ has started: nothing measured here sleeps, so on a machine at rest it is the tim
 from __future__ import annotations
 
 import gc
+import os
+import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,6 +34,42 @@ def processor_time() -> float:
     return time.process_time() + used.ru_utime + used.ru_stime
 
 
+def pin(core: int | None) -> int | None:
+    """Everything on one core, also what is started from here; where the system has no such call, nothing."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core = max(os.sched_getaffinity(0)) if core is None else core
+    os.sched_setaffinity(0, {core})
+    return core
+
+
+def take_turns(
+    contenders: Mapping[str, Work], turns: int, *, calls: int = 1, warm_up: bool = True
+) -> dict[str, dict[str, float]]:
+    """Seconds per call on the wall, as `fastest` turn and as `median`: for work that uses several threads.
+
+    The first call of each, which may have to compile or load, is left out.
+    """
+    for work in contenders.values() if warm_up else ():
+        work()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(turns):
+        for name, work in contenders.items():
+            begin = time.perf_counter()
+            for _ in range(calls):
+                work()
+            seconds[name].append((time.perf_counter() - begin) / calls)
+    return {name: {"fastest": min(every), "median": statistics.median(every)} for name, every in seconds.items()}
+
+
+def yardstick() -> float:
+    """GFLOP/s of products of 1024 x 1024 numbers of 32 bits: what the processor gives to this process now."""
+    import torch
+
+    square = torch.ones(1024, 1024)
+    return 2e-9 * 1024**3 / take_turns({"": lambda: square @ square}, 10)[""]["fastest"]
+
+
 @dataclass(frozen=True)
 class Contender:
     """One cell of a table: `prepare` gives the work anew, outside of the time; the work does `steps` steps.
@@ -48,17 +86,20 @@ class Contender:
 
 @dataclass(frozen=True)
 class Check:
-    """A target: `got` may be at most `limit`."""
+    """A target: `got` may be at most `limit`, or at least; beside it what a peer was measured at in the same run."""
 
     text: str
     got: float
     limit: float
     unit: str = "x"
+    at_least: bool = False
+    peer: str | None = None
+    peer_got: float | None = None
 
     @property
     def passed(self) -> bool:
         """Whether the target is reached."""
-        return self.got <= self.limit
+        return self.got >= self.limit if self.at_least else self.got <= self.limit
 
 
 @dataclass

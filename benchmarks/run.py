@@ -23,8 +23,9 @@ def main() -> int:
     # Read by the libraries when they are first imported, hence before any figure.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    core = _pin(options.core)
-    from measuring import Stopwatch
+    from measuring import Stopwatch, pin
+
+    core = pin(options.core)
     from writing import as_json, as_markdown, machine, replace
 
     where = {**machine(), "core": core}
@@ -55,15 +56,6 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the result there as well")
     parser.add_argument("--core", type=int, help="the core to be pinned to; the last one otherwise")
     return parser.parse_args()
-
-
-def _pin(core: int | None) -> int | None:
-    """Everything on one core, also what is started from here; where the system has no such call, nothing."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    core = max(os.sched_getaffinity(0)) if core is None else core
-    os.sched_setaffinity(0, {core})
-    return core
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from measuring import Table
+from measuring import Check, Table
 
 LIBRARIES = ("tempomat", "numpy", "torch", "optax", "jax", "pytorch-ignite", "transformers", "timm", "fvcore")
 SCALE = {"us": 1e6, "ms": 1e3}
+ONE_CORE = "pinned to one core. They take turns; the processor time of each one's fastest call counts"
 
 
-def machine() -> dict[str, Any]:
+def machine(libraries: Sequence[str] = LIBRARIES) -> dict[str, Any]:
     """What the figures depend on, and nothing that names the machine."""
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
@@ -28,27 +29,26 @@ def machine() -> dict[str, Any]:
         "load before": load,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: _version(name) for name in LIBRARIES},
+        **{name: _version(name) for name in libraries},
     }
 
 
-def as_markdown(figures: Mapping[str, Sequence[Table]], where: Mapping[str, Any], command: str) -> str:
+def as_markdown(
+    figures: Mapping[str, Sequence[Table]],
+    where: Mapping[str, Any],
+    command: str,
+    *,
+    title: str = "Benchmarks",
+    how: str = ONE_CORE,
+) -> str:
     """The whole report."""
-    lines = [
-        "# Benchmarks",
-        "",
-        f"`{command}`, pinned to one core. They take turns; the processor time of each one's fastest call counts.",
-        "",
-    ]
+    lines = [f"# {title}", "", f"`{command}`, {how}.", ""]
     lines += [", ".join(f"{name} {value}" for name, value in where.items() if value is not None) + ".", ""]
     for tables in figures.values():
         for table in tables:
             lines += [f"## {table.title}", "", *_rows(table), ""]
             lines += [f"- {note}" for note in table.notes] + [""] * bool(table.notes)
-            lines += [
-                f"- **{'PASS' if one.passed else 'FAIL'}** {one.text}: {one.got:.2f} {one.unit}, at most {one.limit:g}"
-                for one in table.checks
-            ] + [""] * bool(table.checks)
+            lines += [f"- {_told(one)}" for one in table.checks] + [""] * bool(table.checks)
     checks = [one for tables in figures.values() for table in tables for one in table.checks]
     lines.append(f"{sum(one.passed for one in checks)} of {len(checks)} targets reached.")
     return "\n".join(lines) + "\n"
@@ -74,8 +74,24 @@ def replace(path: Path, text: str) -> None:
     beside.replace(path)
 
 
+def _told(check: Check) -> str:
+    side = "at least" if check.at_least else "at most"
+    told = (
+        f"**{'PASS' if check.passed else 'FAIL'}** {check.text}: {_measured(check, check.got)}, {side} {check.limit:g}"
+    )
+    if check.peer_got is None:
+        return told
+    return f"{told}; {check.peer}: {_measured(check, check.peer_got)}, ratio {check.got / check.peer_got:.2f}"
+
+
+def _measured(check: Check, value: float) -> str:
+    """Two decimals, unless they would say nothing, or too much."""
+    shown = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1e}" if 0 < abs(value) < 0.01 else f"{value:.2f}"
+    return f"{shown} {check.unit}".rstrip()
+
+
 def _rows(table: Table) -> list[str]:
-    head = [f"{table.unit} (times {table.base})", *table.columns]
+    head = [f"{table.unit} (times {table.base})" if table.base else table.unit, *table.columns]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in table.rows:
         name = f"**{row}**" if table.roles[row] == "ours" else row
@@ -87,7 +103,7 @@ def _cell(table: Table, row: str, column: str) -> str:
     if column not in table.rows[row]:
         return "-"
     shown = f"{table.rows[row][column] * SCALE[table.unit]:.3g}"
-    return shown if row == table.base else f"{shown} ({table.ratio(row, column):.2f})"
+    return shown if table.base in ("", row) else f"{shown} ({table.ratio(row, column):.2f})"
 
 
 def _processor() -> str:

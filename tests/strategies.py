@@ -140,6 +140,25 @@ def plateaus(draw: st.DrawFn) -> Any:
     )
 
 
+@st.composite
+def success_gates(draw: st.DrawFn, after: SearchStrategy[Any] = COUNTS) -> Any:
+    """Every option of success gates, with windows that a few episodes fill."""
+    window, last = draw(st.integers(1, 12)), draw(st.integers(0, 4))
+    return tm.SuccessGates(
+        metric=draw(WORDS),
+        window=window,
+        min_episodes=draw(st.integers(1, window)),
+        success_rate=draw(st.sampled_from([0.25, 0.5, 0.85, 1.0])),
+        max_stage=last,
+        initial_stage=draw(st.integers(0, last)),
+        min_stage_episodes=draw(st.none() | st.integers(0, 15)),
+        require_consecutive_windows=draw(st.integers(1, 4)),
+        cooldown_episodes=draw(st.integers(0, 15)),
+        bootstrap_failures=draw(st.integers(0, window)),
+        after=draw(st.just(0) | after),
+    )
+
+
 def recipe(function: Any, spans: bool = True, **values: SearchStrategy[Any]) -> Callable[[Draws], SearchStrategy[Any]]:
     """The row of a recipe that takes `spans` beside its values."""
 
@@ -210,6 +229,7 @@ ROWS: Mapping[Any, Callable[[Draws], SearchStrategy[Any]]] = {
         tm.On, unit=st.sampled_from([tm.Unit.SAMPLES, tm.Unit.FRAMES, "env_steps"]), schedule=d.tree
     ),
     tm.Plateau: lambda d: plateaus(),
+    tm.SuccessGates: lambda d: success_gates(d.length),
 }
 
 _COMPOSITIONS = [one for one in ROWS if isinstance(one, type) and issubclass(one, tm.Composite)]

@@ -23,6 +23,10 @@ RIGHT = {
     "torch/__init__.py": "import torch, tempomat.runtime",
     "integrations/__init__.py": "import tempomat.runs",
     "cli/__init__.py": "import tempomat.torch, tempomat.integrations, tempomat.analysis",
+    "../tempomat_rl/__init__.py": "",
+    "../tempomat_rl/frames.py": "import numpy",
+    "../tempomat_rl/replay/__init__.py": "import tempomat_rl.frames",
+    "../tempomat_rl/train/__init__.py": "import tempomat.torch, tempomat_rl.replay",
 }
 
 # One change to it each: the room, the line added to it, and what the report must say.
@@ -42,6 +46,8 @@ WRONG = [
     ("integrations", "import tempomat.cli", "tempomat.integrations -> tempomat.cli"),
     ("cli", "import tempomat_rl", "tempomat.cli -> tempomat_rl"),
     ("attic", "", "- tempomat.attic"),
+    ("../tempomat_rl/replay", "import tempomat_rl.train", "tempomat_rl.replay -> tempomat_rl.train"),
+    ("../tempomat_rl/attic", "", "- tempomat_rl.attic"),
 ]
 
 

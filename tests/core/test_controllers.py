@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import bits, plateaus
+from strategies import bits, plateaus, success_gates
 
 import tempomat as tm
 
@@ -416,3 +416,213 @@ def test_a_rule_of_ones_own_needs_its_reducer_alone():
     rule = Halve()
     assert levels(rule, [0.5, 2.0, 2.0]) == [1.0, 1.0, 0.5, 0.25]
     assert (COSINE * rule).given([0.5])(0) == 0.5
+
+
+# success gates
+
+
+GATES = tm.SuccessGates(window=10, min_episodes=4, success_rate=0.75, max_stage=3, require_consecutive_windows=2)
+
+
+def naive_gates(rule, episodes):
+    """The stage and the rolling rate after each (success, count), as the rule is told in words, with lists."""
+    stage, window, outcomes, passes, wait = rule.initial_stage, [0] * rule.bootstrap_failures, [], 0, 0
+    least = rule.min_episodes if rule.min_stage_episodes is None else rule.min_stage_episodes
+    told = []
+    for success, count in episodes:
+        window = [*window, success][-rule.window :]
+        outcomes.append(success)
+        if len(window) < rule.min_episodes or sum(window) / len(window) < rule.success_rate:
+            passes = 0
+        else:
+            passes += 1
+        cooling = wait > 0
+        wait -= cooling
+        open_gate = passes >= rule.require_consecutive_windows and len(outcomes) >= least
+        if open_gate and count >= rule.after and not cooling and stage < rule.max_stage:
+            stage, window, outcomes, passes = stage + 1, [0] * rule.bootstrap_failures, [], 0
+            wait = rule.cooldown_episodes
+        told.append((stage, sum(window) / len(window) if window else None))
+    return told
+
+
+@settings(max_examples=50)
+@given(
+    rule=success_gates(st.integers(0, 100)),
+    seed=st.integers(0, 2**32 - 1),
+    skill=st.sampled_from([0.5, 0.8, 0.9, 1.0]),
+)
+def test_stages_advance_as_an_independent_implementation_with_lists_says(rule, seed, skill):
+    rng = np.random.default_rng(seed)
+    counts = np.cumsum(rng.integers(0, 3, 200)).tolist()
+    episodes = list(zip((rng.random(200) < skill).astype(int).tolist(), counts, strict=True))
+    state, found = rule.initial(), []
+    for success, count in episodes:
+        state = rule.update(state, success, count)
+        found.append((rule.level(state), rule.rate(state)))
+    assert found == naive_gates(rule, episodes)
+
+
+def test_a_stage_is_passed_when_enough_windows_in_a_row_reach_the_gate():
+    assert levels(GATES, [1] * 4)[-1] == 0.0
+    assert levels(GATES, [1] * 5)[-1] == 1.0
+    assert levels(GATES, [0, 1, 1, 1])[-1] == 0.0
+    assert levels(GATES, [0, 1, 1, 1, 1])[-1] == 1.0, "3 of 4 and 4 of 5 both reach 0.75"
+    assert levels(GATES, [1, 1, 1, 0, 0, 1, 1, 1])[-1] == 0.0, "a window below the gate ends the row"
+
+
+def test_a_rate_just_at_the_gate_passes():
+    gates = tm.SuccessGates(window=100, min_episodes=100, success_rate=0.85, max_stage=1, require_consecutive_windows=1)
+    assert levels(gates, [0] * 15 + [1] * 85)[-1] == 1.0
+    assert levels(gates, [0] * 16 + [1] * 84)[-1] == 0.0
+
+
+def test_after_an_advance_everything_but_the_stage_starts_anew():
+    state = run(GATES, [1] * 5)[-1]
+    assert state == {**GATES.initial(), "stage": 1}
+    assert GATES.rate(state) is None
+
+
+def test_the_last_stage_is_never_left_and_no_stage_goes_down():
+    found = levels(GATES, [1] * 40 + [0] * 100)
+    assert found == sorted(found)
+    assert found[-1] == 3.0
+
+
+def test_no_stage_is_passed_before_the_count_it_must_wait_for():
+    gates = tm.SuccessGates(window=4, min_episodes=1, max_stage=9, require_consecutive_windows=1, after=7)
+    assert levels(gates, [1] * 9) == [0] * 8 + [1, 2]
+
+
+def test_a_wait_given_as_a_duration_is_a_count_once_the_plan_is_resolved():
+    gates = tm.SuccessGates(window=4, min_episodes=1, max_stage=9, require_consecutive_windows=1, after="14 frames")
+    with pytest.raises(tm.ScheduleError, match="'14 frames' is no count yet"):
+        gates.update(gates.initial(), 1, 0)
+    plan = tm.Plan({"stage": gates}, clock="env_steps", rates={"action_repeat": 2}).resolve()
+    assert levels(plan["stage"], [1] * 9) == [0] * 8 + [1, 2]
+
+
+def test_a_cooldown_holds_the_stage_for_so_many_episodes_after_an_advance_and_not_before_the_first():
+    gates = tm.SuccessGates(window=4, min_episodes=1, max_stage=9, require_consecutive_windows=1, cooldown_episodes=3)
+    assert levels(gates, [1] * 9) == [0, 1, 1, 1, 1, 2, 2, 2, 2, 3]
+
+
+def test_the_least_number_of_episodes_in_a_stage_is_that_of_the_window_unless_it_is_given():
+    gates = {"window": 4, "min_episodes": 2, "max_stage": 9, "require_consecutive_windows": 1}
+    assert levels(tm.SuccessGates(**gates), [1] * 4) == [0, 0, 1, 1, 2]
+    assert levels(tm.SuccessGates(**gates, min_stage_episodes=3), [1] * 6) == [0, 0, 0, 1, 1, 1, 2]
+    assert levels(tm.SuccessGates(**gates, min_stage_episodes=0, bootstrap_failures=0), [1] * 4) == [0, 0, 1, 1, 2]
+
+
+def test_a_window_that_starts_with_failures_delays_the_gate_and_fills_the_window():
+    gates = tm.SuccessGates(
+        window=4, min_episodes=4, success_rate=0.5, max_stage=1, require_consecutive_windows=1, bootstrap_failures=3,
+        min_stage_episodes=0,
+    )  # fmt: skip
+    states = run(gates, [1, 1])
+    assert [gates.rate(state) for state in states] == [0.0, 0.25, 0.0]
+    assert [gates.level(state) for state in states] == [0.0, 0.0, 1.0]
+
+
+@settings(max_examples=40)
+@given(
+    rule=success_gates(st.integers(0, 10)),
+    measurements=st.lists(st.integers(0, 1), max_size=30),
+    cut=st.integers(0, 30),
+)
+def test_gates_are_pure_and_go_on_from_saved_states_that_are_their_own(rule, measurements, cut):
+    states = run(rule, measurements)
+    saved = json.loads(json.dumps(states[min(cut, len(measurements))]))
+    for count, measurement in enumerate(measurements[cut:], cut):
+        saved = rule.update(saved, measurement, count)
+    assert saved == states[-1]
+    for state in states:
+        rule.check(state)
+        assert rule.accepts(state)
+        assert {type(value) for value in state.values()} == {int}
+
+
+def test_the_state_of_the_widest_window_survives_json_and_a_checkpoint(tmp_path):
+    torch = pytest.importorskip("torch")
+    gates = tm.SuccessGates(window=1000, min_episodes=1000, max_stage=1)
+    state = run(gates, [1] * 1000)[-1]
+    assert state["window"] == 2**1000 - 1
+    torch.save(state, tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True) == json.loads(json.dumps(state)) == state
+
+
+def test_gates_go_on_in_a_scheduler_from_its_saved_state_as_if_it_had_never_stopped():
+    torch = pytest.importorskip("torch")
+    from tempomat.torch import Scheduler
+
+    plan = tm.Plan({"lr": tm.on("stage", tm.PiecewiseConstant(values=(1.0, 0.5), boundaries=(1,))), "stage": GATES})
+    layer = torch.nn.Linear(1, 1)
+    one, two = (Scheduler(torch.optim.SGD(layer.parameters(), lr=1.0), plan, targets={"stage": None}) for _ in "ab")
+    outcomes = [1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+    for place, outcome in enumerate(outcomes):
+        one.observe(success=outcome)
+        if place == 5:
+            two.load_state_dict(json.loads(json.dumps(one.state_dict())))
+        elif place > 5:
+            two.observe(success=outcome)
+    assert one.values == two.values
+    assert one.values["stage"] == naive_gates(GATES, [(outcome, 0) for outcome in outcomes])[-1][0] == 2.0
+    assert one.state_dict() == two.state_dict()
+
+
+def test_a_state_below_the_first_stage_of_other_gates_is_not_accepted_and_one_above_the_last_stays_there():
+    state = run(GATES, [1] * 10)[-1]
+    assert state["stage"] == 2
+    later, shorter = (
+        tm.SuccessGates(max_stage=9, initial_stage=3),
+        tm.SuccessGates(max_stage=1, window=4, min_episodes=1, require_consecutive_windows=1),
+    )
+    assert not later.accepts(state)
+    assert shorter.accepts(state)
+    assert shorter.level(state) == shorter.level(shorter.update(state, 1, 0)) == 1.0
+
+
+def test_a_narrower_window_takes_over_the_newest_episodes_of_a_wider_one():
+    state = run(tm.SuccessGates(window=8, min_episodes=8, max_stage=1), [1, 1, 1, 1, 1, 0, 0, 1])[-1]
+    narrow = tm.SuccessGates(window=4, min_episodes=4, max_stage=1)
+    assert narrow.rate(narrow.update(state, 1, 0)) == 0.5
+
+
+@pytest.mark.parametrize("success", [0.5, 2, -1, math.nan, math.inf])
+def test_an_episode_either_succeeds_or_fails(success):
+    with pytest.raises(tm.MeasurementError, match=r"SuccessGates: success must be 1 \(success\) or 0 .* at count 7"):
+        GATES.update(GATES.initial(), success, 7)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"window": 59}, r"`window` holds at most 59 episodes, and `min_episodes` asks for 80: no stage could ever be"),
+        ({"window": 1001}, "`window` must be at most 1_000 episodes, got 1_001"),
+        ({"window": 0}, "`window` must be at least 1, got 0"),
+        ({"window": "5%"}, "`window` must be a count of episodes or stages, got 5%"),
+        ({"min_episodes": 0}, "`min_episodes` must be at least 1"),
+        ({"success_rate": 1.01}, "`success_rate` must be at most 1, got 1.01"),
+        ({"success_rate": 0}, "`success_rate` must be above 0, got 0"),
+        ({"initial_stage": 5}, r"`initial_stage` must not be above `max_stage` \(4\), got 5"),
+        ({"max_stage": -1}, "`max_stage` must be between 0"),
+        ({"min_stage_episodes": -1}, "`min_stage_episodes` must be between 0"),
+        ({"require_consecutive_windows": 0}, "`require_consecutive_windows` must be at least 1"),
+        ({"cooldown_episodes": 1.5}, "`cooldown_episodes` must be an integer count"),
+        ({"bootstrap_failures": 101}, "`bootstrap_failures` must fit into the window of 100, got 101"),
+        ({"after": -1}, "`after` must be between 0"),
+        ({"window": 10, "success_rate": 2, "initial_stage": 9}, r"SuccessGates: `success_rate`"),
+        ({"window": 10, "initial_stage": 9}, "SuccessGates: 2 faults"),
+    ],
+)
+def test_gates_that_nobody_could_pass_are_refused(given, match):
+    with pytest.raises(tm.ScheduleError, match=match):
+        tm.SuccessGates(**{"max_stage": 4, **given})
+
+
+def test_the_edges_of_what_gates_may_be():
+    gates = tm.SuccessGates(
+        window=1000, min_episodes=1000, success_rate=1.0, max_stage=0, initial_stage=0, bootstrap_failures=1000
+    )
+    assert levels(gates, [1] * 3) == [0.0] * 4
+    assert not gates.relative

@@ -71,6 +71,19 @@ TREES: dict[str, Any] = {
     "plateau_that_counts_bad": FALL * tm.Plateau(metric="noisy", patience=4, factor=0.9, on_nan="bad"),
     "two_plateaus": DROP * WAVE * tm.Plateau(metric="reward", mode="max", patience=3, factor=0.5),
     "plateau_of_two_clocks": DROP.maximum(0.05) * tm.on("env_steps", WAVE.stretch(2)),
+    "success_gates": tm.SuccessGates(
+        window=6,
+        min_episodes=3,
+        success_rate=0.6,
+        max_stage=9,
+        initial_stage=1,
+        min_stage_episodes=4,
+        require_consecutive_windows=2,
+        cooldown_episodes=5,
+        bootstrap_failures=1,
+        after=8,
+    )
+    * 0.1,
 }
 PLAN = tm.Plan({f"{name}.lr": tree for name, tree in TREES.items()}, total=LENGTH)
 
@@ -79,6 +92,7 @@ LOSSES = (2.0 - np.linspace(0.0, 1.5, LENGTH) + _random.normal(size=LENGTH) * 0.
 REWARDS = _random.normal(size=LENGTH).cumsum().tolist()
 NOISY = np.where(_random.random(LENGTH) < 0.2, np.nan, _random.random(LENGTH)).tolist()
 ENV_STEPS = _random.integers(0, 6, LENGTH).tolist()
+SUCCESSES = _random.integers(0, 4, LENGTH).clip(max=1).tolist()
 
 Pair = tuple[Optimizer, Scheduler]
 
@@ -94,6 +108,11 @@ def fresh(kind: Any) -> Optimizer:
     return SGD([group(name, lr=kind(0.3)) for name in TREES], lr=0.3, momentum=0.5)
 
 
+def seen(count: int) -> dict[str, float]:
+    """What is measured in a round."""
+    return {"val_loss": LOSSES[count], "reward": REWARDS[count], "noisy": NOISY[count], "success": SUCCESSES[count]}
+
+
 def go(pair: Pair, start: int, stop: int) -> list[Any]:
     """Rounds of the loop. Of each: what is asked, what the update used, the weights after it, the decisions taken."""
     optimizer, scheduler = pair
@@ -102,7 +121,7 @@ def go(pair: Pair, start: int, stop: int) -> list[Any]:
         asked = scheduler.asked
         optimizer.step()
         used, moved = held(optimizer), weights(optimizer)
-        decisions = scheduler.observe(val_loss=LOSSES[count], reward=REWARDS[count], noisy=NOISY[count])
+        decisions = scheduler.observe(**seen(count))
         scheduler.step()
         scheduler.advance(env_steps=ENV_STEPS[count])
         trail.append({"asked": asked, "used": bits(used), "weights": bits(moved), "decisions": decisions})
@@ -264,7 +283,7 @@ def test_a_run_stopped_between_the_update_and_the_step_goes_on_too(count):
     parameters = [one["params"][0].detach().clone() for one in optimizer.param_groups]
     checkpoint = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "parameters": parameters}
     optimizer, scheduler = optimizer_build_scheduler(float, read(written(checkpoint)))
-    scheduler.observe(val_loss=LOSSES[count], reward=REWARDS[count], noisy=NOISY[count])
+    scheduler.observe(**seen(count))
     scheduler.step()
     scheduler.advance(env_steps=ENV_STEPS[count])
     for place, one in enumerate(go((optimizer, scheduler), count + 1, LENGTH), count + 1):

@@ -18,7 +18,7 @@ from tempomat.core.compose import (
     Sum,
     on,
 )
-from tempomat.core.controllers import Controller, Plateau
+from tempomat.core.controllers import Controller, Plateau, SuccessGates
 from tempomat.core.errors import (
     BindingError,
     Fault,
@@ -93,6 +93,7 @@ __all__ = [
     "StateError",
     "StepDecay",
     "Stretch",
+    "SuccessGates",
     "Sum",
     "TempomatError",
     "Unit",

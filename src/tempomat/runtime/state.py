@@ -155,7 +155,10 @@ def _stretched(counts: Mapping[str, int], saved: Mapping[str, Any], new: Plan) -
     if not isinstance(before, int) or not isinstance(now, int):
         raise StateError("on_change='stretch' needs the total of both plans; use 'replace' to go on at the same count")
     # the nearest count to the same share, in whole numbers: a float would lose counts beyond 2^53
-    return {unit: (2 * count * now + before) // (2 * before) for unit, count in counts.items()}
+    return {
+        unit: count if unit == Unit.STAGE else (2 * count * now + before) // (2 * before)  # a stage is no length
+        for unit, count in counts.items()
+    }
 
 
 def _restore_counts(engine: Engine, counts: Mapping[str, int]) -> None:
