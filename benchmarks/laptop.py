@@ -33,6 +33,7 @@ PRESETS = ("constant", "gentle_decay", "stage_following", "differential")
 SEEDS = (1, 2, 3, 4, 5)
 FRAMES = 60_000
 STAGES = 5
+SETTINGS = "settings.json"
 OUTPUT = "output.txt"
 GATE_SEEDS = (1, 2, 3)
 LIBRARIES = ("tempomat", "numpy", "torch", "numba", "gymnasium", "hydra-core")
@@ -59,9 +60,18 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """How it ended; None if it has not."""
+        """How it ended; None if it has not.
+
+        Raises:
+            SystemExit: the folder's run was made with other settings.
+        """
         path = self.folder / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        if not path.exists():
+            return None
+        made = json.loads((self.folder / SETTINGS).read_text()) if (self.folder / SETTINGS).exists() else []
+        if made != list(self.overrides):
+            raise SystemExit(f"{self.folder}: was made with {' '.join(made) or 'unknown settings'}. Remove it first")
+        return json.loads(path.read_text())
 
 
 def comparison() -> list[Run]:
@@ -103,6 +113,7 @@ def carry_out(runs: Sequence[Run], workers: int) -> bool:
 
 def _carry_out(run: Run) -> tuple[Run, dict[str, Any] | None]:
     run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / SETTINGS).write_text(json.dumps(list(run.overrides)))
     with (run.folder / OUTPUT).open("a") as output:
         subprocess.run(run.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False)
     return run, run.result
@@ -137,7 +148,7 @@ def _comparison_lines(table: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "`python benchmarks/laptop.py`. Keypoints, balanced curriculum, presets stretched to the run and scaled to a"
     yield "base of 1e-3. Success: 100 deterministic episodes on the last stage at the cut. In brackets 95 % intervals"
-    yield "by bootstrap over seeds, too narrow for as few as these; differences are paired by seed. A gate that was not"
+    yield "of the mean over seeds (Student's t); differences are paired by seed. A gate that was not"
     yield "reached counts as the cut."
     yield ""
     yield "| lr_schedule | success at the cut | against constant | env steps to the gates S0 to S4 (reached); S4 held |"
@@ -189,7 +200,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         for run in (one for one in runs if one.name == name and one.result):
             curves = _curves(run.folder / "train.csv")
             axes[0][column].plot(curves["env_steps"], curves["progress"], lw=1.2, label=f"seed {run.seed}")
-            axes[1][column].plot(curves["env_steps"], curves["lr_critic"], lw=1.2)
+            axes[1][column].plot(curves["env_steps"], curves["lr_critic"], lw=1.2, drawstyle="steps-post")
         axes[0][column].set_title(name)
         axes[1][column].set_xlabel("env steps")
     axes[0][0].set_ylabel("stage + success rate")

@@ -70,4 +70,4 @@ def test_a_command_runs_to_its_end_from_a_shell_and_leaves_its_folder_beside_it(
     assert "lr_schedule=gentle_decay" in result.parent.name
     (video,) = result.parent.glob("final.mp4")
     assert video.stat().st_size > 10_000
-    assert f"run: {result.parent.relative_to(tmp_path)}" in ended.stdout
+    assert str(result.parent.relative_to(tmp_path)) in ended.stdout
