@@ -48,7 +48,7 @@ def film(path: Path, task: LandingTask, episodes: int = 1) -> Iterator[Callable[
     except OSError as error:
         if isinstance(error, RecordError):
             raise
-        raise RecordError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise RecordError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
 
 
 def _write(path: Path, shots: list[list[NDArray[np.uint8]]]) -> None:

@@ -59,6 +59,7 @@ class Progress:
 
     def advance(self, frames: int) -> None:
         """So many more are done."""
+        frames = min(frames, self._total - self._done)  # the last step of many environments may go beyond
         self._done += frames
         self._bar.update(frames)
         now = time.monotonic()

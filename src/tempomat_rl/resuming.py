@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from tempomat.core import RecordError, StateError
+from tempomat.runs.lock import FolderLock
 from tempomat_rl.checkpoint import Found
 from tempomat_rl.settings import HOW, Config, changes, read
 
@@ -40,6 +41,22 @@ def claim(folder: Path) -> Path:
             "another checkpoint_dir, or move what is there"
         )
     return folder
+
+
+def hold(folder: Path) -> FolderLock:
+    """The folder for this process alone, before anything in it is read.
+
+    The record has a lock too, but that comes only with what the checkpoint says.
+
+    Raises:
+        RecordError: another process has it.
+    """
+    inner = folder / "replay"
+    try:
+        inner.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"{inner}: cannot be made: {error.strerror}") from error
+    return FolderLock(inner)
 
 
 @final
@@ -104,7 +121,13 @@ def _kept(config: Config, state: dict[str, Any]) -> Config:
 def go_on_command(config: Config, folder: Path) -> str:
     """What to type to go on with a run."""
     kept = [one for one in config.overrides if not one.startswith(("checkpoint_dir=", "on_change="))]
-    return shlex.join(["python", "train_gimbal_curriculum.py", *kept, f"checkpoint_dir={folder}"])
+    return shlex.join(["python", "train_gimbal_curriculum.py", *kept, f"checkpoint_dir={nearby(folder)}"])
+
+
+def nearby(path: Path) -> Path:
+    """A path as somebody would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
 
 
 def _list(lines: list[str]) -> str:

@@ -1,14 +1,12 @@
-"""A run: environments, replay, agent, schedules, curriculum, record and checkpoints, put together.
+"""The loop of a run.
 
-One turn of the loop is one decision in each of N environments, then as many updates as are due, each under the values
-that the plan has for its own count of env steps.
+One turn of it is one decision in each of N environments, then as many updates as are due, each under the values that
+the plan has for its own count of env steps.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, final
@@ -17,25 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tempomat.core import MeasurementError, StateError
-from tempomat.core.errors import shown
-from tempomat.runs.lock import FolderLock
-from tempomat.torch import Scheduler
-from tempomat_rl import startup
-from tempomat_rl.checkpoint import Checkpoints, Found
-from tempomat_rl.drqv2 import DrQV2, quiet_allocator
+from tempomat_rl.drqv2 import quiet_allocator
 from tempomat_rl.evaluation import Evaluation
-from tempomat_rl.examining import Examiner
 from tempomat_rl.frames import Step
 from tempomat_rl.health import unfit
-from tempomat_rl.log import RunLog
-from tempomat_rl.progress import Progress, stop_on_signal
-from tempomat_rl.replay import Replay
+from tempomat_rl.progress import stop_on_signal
 from tempomat_rl.results import RESULT, Result
-from tempomat_rl.resuming import Settled, claim, go_on_command, settle
-from tempomat_rl.settings import Config, ConfigError
-from tempomat_rl.stacking import FrameStack
-from tempomat_rl.tasks import make_task, set_stage
+from tempomat_rl.resuming import go_on_command, nearby
+from tempomat_rl.run import Run
+from tempomat_rl.settings import Config
+from tempomat_rl.tasks import set_stage
 
 
 def train(config: Config) -> Result:
@@ -60,185 +49,8 @@ def train(config: Config) -> Result:
 
 
 @final
-class Training:
-    """Everything that a run is made of, and its loop.
-
-    Args:
-        config: of the run; `config.folder` is where it leaves its traces.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.folder = claim(config.folder or Path("exp_local") / "unnamed")
-        with ExitStack() as closing:
-            # held before anything is read: the record's own lock comes only with what the checkpoint says
-            closing.callback(FolderLock(self.folder / "replay").release)
-            self._open(config, closing)
-            self._closing = closing.pop_all()
-
-    def _open(self, config: Config, closing: ExitStack) -> None:
-        last = config.curriculum.last if config.curriculum else 0
-        self.checkpoints = Checkpoints(self.folder, last_stage=last)
-        found = self.checkpoints.newest_intact()
-        settled = settle(config, found)
-        self.config, self.curriculum = settled.config, settled.config.curriculum
-        self._build()
-        self._clear()
-        if found:
-            self.scheduler.load_state_dict(found.state["scheduler"], on_change=self.config.on_change)
-            self.env_steps = self.scheduler.counts["env_steps"]  # another one than was saved if it was stretched
-        self.progress = Progress(self.config.num_train_frames, self._frames(self.env_steps))
-        closing.callback(self.progress.close)
-        self._introduce(found, settled)
-        resume = found.state["log"] if found else None
-        data = self.config.data
-        self.log = RunLog(self.folder, seed=self.config.seed, notes=data, resume=resume, event=settled.event)
-        closing.callback(self.log.close)
-        if found:
-            self._go_on(found)
-        else:
-            self._begin()
-
-    def _clear(self) -> None:
-        """Nothing has been done yet."""
-        self.env_steps = self.episodes = self.updates = 0
-        self.seconds = 0.0
-        self.gates: dict[str, dict[str, float]] = {}
-        self.held = False
-        self.result: dict[str, Any] | None = None
-        self._hold_again = 0
-        self._began = time.perf_counter()
-        self._passed: list[int] = []
-
-    def _build(self) -> None:
-        config = self.config
-        seeds = [int(one) for one in np.random.SeedSequence(config.seed).generate_state(4, np.uint32)]
-        self.task = task = make_task(config, num_envs=config.num_envs, seed=seeds[0])
-        self.examiner = Examiner(config, self.folder, seeds[3])
-        device, precision = _settle_device(config)
-        agent = replace(config.agent, precision=precision, lr_tensors=device.type == "cuda")
-        self.agent = DrQV2(task.spec, config.frame_stack, task.action_size, agent, seed=seeds[1], device=device)
-        self.replay = Replay(
-            task.spec,
-            config.frame_stack,
-            config.num_envs,
-            task.action_size,
-            capacity=config.replay_size,
-            n_step=config.n_step,
-            discount=config.discount,
-            seed=seeds[2],
-        )
-        self.stack = FrameStack(task.spec, config.frame_stack, config.num_envs)
-        self._noise = 0.0
-        targets: dict[str, Callable[[float], None] | None] = {"noise": self._set_noise}
-        if self.curriculum:
-            targets["curriculum_stage"] = None
-        self.scheduler = Scheduler(self.agent.optimizers, config.plan, targets=targets)
-
-    def _set_noise(self, value: float) -> None:
-        self._noise = value
-
-    def _introduce(self, found: Found | None, settled: Settled) -> None:
-        """Say what will be done before it is."""
-        config, say = self.config, self.progress.say
-        for line in startup.lines(config):
-            say(line)
-        say(self.replay.describe())
-        say(f"run: {self.folder}")
-        if found:
-            for line in found.skipped:
-                say(f"passed over: {line}")
-            saved = found.state["env_steps"]
-            counted = "" if saved == self.env_steps else f", which counts as {self.env_steps:,} of the new length"
-            say(f"goes on from {found.path.name}, at env step {saved:,}{counted}")
-        for line in settled.lines():
-            say(line)
-
-    # begin, go on, save
-
-    def _begin(self) -> None:
-        self.scheduler.start()
-        self._enter_stage()
-        self._reset()
-        self.observation = self.stack.observation
-        self.save()  # a run that is killed before its first row can be told from a folder that is somebody else's
-
-    def _reset(self) -> None:
-        frame = self.task.reset()
-        self.replay.add(frame)
-        self.stack.push(frame)
-
-    def _enter_stage(self) -> None:
-        if self.curriculum:
-            set_stage(self.task, self.curriculum.start(self.scheduler))
-
-    def _go_on(self, found: Found) -> None:
-        state = found.state
-        self.agent.load_state_dict(state["agent"])
-        self.task.load_state_dict(state["task"])
-        self.stack.load_state_dict(state["stack"])
-        if state["replay"] is None:
-            self.progress.say("this checkpoint has no replay: it is filled anew, beginning with new episodes")
-            self._reset()
-        else:
-            self._load_replay(found)
-        self.observation = self.stack.observation
-        for name in ("episodes", "updates", "seconds", "gates", "held", "result"):
-            setattr(self, name, state[name])
-        self._hold_again = state["hold_again"]
-        self._enter_stage()
-        self._saved_at = self.env_steps
-
-    def _load_replay(self, found: Found) -> None:
-        try:
-            self.replay.load(self._replay_folder, found.state["replay"])
-        except StateError as error:
-            raise StateError(
-                f"{found.path}: its replay cannot be loaded: {error} The other checkpoints in {self.folder} are found "
-                f"once {found.path.name} has been moved away; those of stages and the best begin with an empty replay"
-            ) from error
-
-    @property
-    def _replay_folder(self) -> Path:
-        return self.folder / "replay"
-
-    def state_dict(self, *, with_replay: bool = True) -> dict[str, Any]:
-        """Everything that the rest of the run depends on; the replay is in files of its own."""
-        return {
-            "config": self.config.data,
-            "preset": self.config.preset,
-            "overrides": list(self.config.overrides),
-            "log": self.log.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "agent": self.agent.state_dict(),
-            "replay": self.replay.save(self._replay_folder) if with_replay else None,
-            "task": self.task.state_dict(),
-            "stack": self.stack.state_dict(),
-            "env_steps": self.env_steps,
-            "episodes": self.episodes,
-            "updates": self.updates,
-            "seconds": self._elapsed,
-            "gates": self.gates,
-            "held": self.held,
-            "hold_again": self._hold_again,
-            "result": self.result,
-        }
-
-    def save(self) -> Path:
-        """A snapshot, from which the run goes on with the same numbers.
-
-        Raises:
-            MeasurementError: the networks hold what is no number; the snapshot before stays.
-        """
-        state = self.state_dict()
-        self._refuse_unfit(unfit(state["agent"]))
-        path = self.checkpoints.save("snapshot", state)
-        self.replay.commit()
-        self._saved_at = self.env_steps
-        return path
-
-    def close(self) -> None:
-        """Let go of the folder and leave the progress line standing."""
-        self._closing.close()
+class Training(Run):
+    """A run and its loop."""
 
     # the loop
 
@@ -251,7 +63,7 @@ class Training:
         while not self._over:
             if stopped():
                 path, command = self.save(), go_on_command(self.config, self.folder)
-                self.progress.say(f"interrupted; saved {path}. To go on:\n  {command}")
+                self.progress.say(f"interrupted; saved {nearby(path)}. To go on:\n  {command}")
                 return self._result()
             self._turn()
         return self._finish()
@@ -276,18 +88,8 @@ class Training:
         if self._frames(self.env_steps) < self.config.num_random_frames:
             return self.agent.act_randomly(self.config.num_envs)
         action_NA = self.agent.act(self.observation, self._noise)
-        self._refuse_unfit(unfit({"an action": action_NA}))
+        self._refuse_unfit(unfit({"actions": action_NA}))
         return action_NA
-
-    def _refuse_unfit(self, unfit: Iterable[str]) -> None:
-        """End the run, with its last checkpoint as it is, where numbers are none any more."""
-        if names := list(unfit):
-            rates = ", ".join(f"{name} {value:g}" for name, value in self.scheduler.asked.items() if "lr" in name)
-            raise MeasurementError(
-                f"env step {self.env_steps:,}: not a finite number any more: {shown(', '.join(names), 200)}, with "
-                f"{rates}. The checkpoint of env step {self._saved_at:,} is as it was: go on from it with lower rates "
-                "(lr=... on_change=replace), or begin anew in another checkpoint_dir"
-            )
 
     def _learn(self, before: int) -> None:
         """The updates that fell due since `before`, each at its own count: an update every `update_every_steps`."""
@@ -341,15 +143,7 @@ class Training:
     def _crossed(self, before: int, every_frames: int) -> bool:
         return self._frames(self.env_steps) // every_frames > self._frames(before) // every_frames
 
-    def _frames(self, env_steps: int) -> int:
-        return env_steps * self.config.action_repeat
-
     # writing down
-
-    @property
-    def _elapsed(self) -> float:
-        """Seconds of training in this session and those before."""
-        return self.seconds + time.perf_counter() - self._began
 
     @property
     def stage(self) -> int | None:
@@ -410,6 +204,7 @@ class Training:
         self.log.evaluation(self.scheduler, self._counts(), result)
 
     def _measure(self, episodes: int, stage: int | None, video: Path | None = None) -> Evaluation:
+        self._refuse_unfit(unfit({"networks": self.agent.state_dict()["networks"]}))
         return self.examiner.measure(self.agent, episodes, env_steps=self.env_steps, stage=stage, video=video)
 
     # ending
@@ -432,11 +227,11 @@ class Training:
         """Nothing is left to do, except what a kill may have prevented."""
         result = replace(Result(**saved), folder=str(self.folder))
         result.write()
-        longer = "" if self.env_steps < self.config.total_env_steps else ", with a larger num_train_frames"
-        held = " with stop_when_held=false" if self.held and self.config.stop_when_held else ""
+        needed = ["a larger num_train_frames"] if self.env_steps >= self.config.total_env_steps else []
+        needed += ["stop_when_held=false"] if self.held and self.config.stop_when_held else []
         self.progress.say(
-            f"this run is finished already, at env step {self.env_steps:,}: {result.sentence()}. Give "
-            f"on_change=replace{held}{longer} to train on"
+            f"this run is finished already, at env step {self.env_steps:,}: {result.sentence()}. To train on, give "
+            f"{' and '.join(needed)} with on_change=replace"
         )
         return result
 
@@ -456,12 +251,3 @@ class Training:
             episode_return=float(final.return_N.mean()) if final else None,
             held=self.held,
         )
-
-
-def _settle_device(config: Config) -> tuple[torch.device, Any]:
-    """The device and precision that `auto` stands for: a GPU in bf16 where there is one."""
-    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    device = torch.device(config.device if config.device != "auto" else "cuda" if available else "cpu")
-    if device.type == "cuda" and (device.index or 0) >= available:
-        raise ConfigError(f"device: {config.device}: PyTorch finds {available} GPUs here. Write device=auto")
-    return device, config.precision if config.precision != "auto" else "bf16" if device.type == "cuda" else "fp32"

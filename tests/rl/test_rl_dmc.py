@@ -61,6 +61,8 @@ def test_a_task_goes_on_with_the_same_numbers(drawing):
     for action in actions[12:]:
         one, other = whole.step(action), again.step(action)
         assert np.array_equal(one.reward_N, other.reward_N)
+        assert one.frame.image_NCHW is not None
+        assert other.frame.image_NCHW is not None
         assert np.array_equal(one.frame.image_NCHW, other.frame.image_NCHW)
         assert np.array_equal(one.first_N, other.first_N)
 

@@ -1,85 +1,16 @@
 """Whole runs, small: what they leave behind, how they go on, what they refuse."""
 
-import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
+from rl.runs import config, finish, never, numbers, stop_after, table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tempomat.core import StateError
 from tempomat.runs import read_run
 from tempomat_rl.checkpoint import Checkpoints
-from tempomat_rl.config import compose
-from tempomat_rl.settings import Config
 from tempomat_rl.train import Training, train
-
-SMALL = [
-    "scale=laptop",
-    "num_envs=4",
-    "num_train_frames=1200",
-    "num_seed_frames=200",
-    "num_random_frames=100",
-    "batch_size=16",
-    "agent.hidden_dim=16",
-    "agent.feature_dim=8",
-    "replay_size=600",
-    "log_every_frames=100",
-    "eval_every_frames=400",
-    "num_eval_episodes=2",
-    "num_final_episodes=4",
-    "save_every_frames=500",
-    "save_video=false",
-    "curriculum.window=4",
-    "curriculum.min_episodes=2",
-    "curriculum.require_consecutive_windows=1",
-    "curriculum.success_rate=0.01",
-]
-
-
-def config(folder: Path, *more: str) -> Config:
-    return compose([*SMALL, f"checkpoint_dir={folder}", *more])
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def never() -> bool:
-    return False
-
-
-def stop_after(env_steps: int, training: Training):
-    return lambda: training.env_steps >= env_steps
-
-
-def plain(value):
-    """Everything in a state as bytes and plain data, to be compared exactly."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().numpy()
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def numbers(training: Training) -> dict:
-    """All that the rest of a run depends on, without the times of day and the record's own marks."""
-    state = training.state_dict()
-    return plain({name: state[name] for name in ("agent", "task", "stack", "env_steps", "updates", "episodes")}) | {
-        "counts": training.scheduler.counts,
-        "values": training.scheduler.values,
-        "replay": plain({name: column.copy() for name, column in training.replay._columns.items()}),
-    }
-
-
-def finish(*training: Training) -> None:
-    for one in training:
-        one.close()
 
 
 @pytest.fixture(scope="module")
@@ -200,12 +131,17 @@ def test_settings_of_how_a_run_is_carried_out_may_change(tmp_path):
     train(config(tmp_path, "log_every_frames=50"))
 
 
-def test_a_run_without_a_checkpoint_begins_anew_in_its_folder(tmp_path):
+def test_a_run_that_was_killed_before_its_first_snapshot_begins_again_with_the_same_numbers(tmp_path):
     first = Training(config(tmp_path, "save_every_frames=1000000"))
     for _ in range(40):
         first._turn()
     first.close()
-    assert train(config(tmp_path, "save_every_frames=1000000")).finished
+    second = Training(config(tmp_path, "save_every_frames=1000000"))
+    assert second.env_steps == 0
+    second.run(stop_after(100, second))
+    second.close()
+    counts = [int(row["env_steps"]) for row in table(tmp_path / "train.csv")]
+    assert counts == sorted(set(counts))
 
 
 def test_stages_move_environment_and_schedules_and_leave_checkpoints(tmp_path):

@@ -318,6 +318,14 @@ def test_stretching_stretches_every_clock():
     assert counts == {"optimizer_steps": 8, "env_steps": 6}
 
 
+def test_stretching_leaves_a_stage_which_is_no_length():
+    falling = tm.Linear(init_value=1.0, end_value=0.0, duration=4)
+    stages = tm.Plan({"lr": tm.On(unit=tm.Unit.STAGE, schedule=falling)}, total=10)
+    other = tm.Plan(dict(stages.schedules), total=20)
+    counts = load_state(Engine(other), saved(stages, count=4, stage=2), "stretch").counts
+    assert counts == {"optimizer_steps": 8, "stage": 2}
+
+
 @pytest.mark.parametrize("totals", [(None, 10), (10, None)])
 def test_stretching_needs_both_totals(totals):
     plan, other = (tm.Plan({"lr": FALL}, total=one) for one in totals)

@@ -120,9 +120,7 @@ class DrQV2:
             Tensors without dimensions (reading one waits for the device): `critic_loss`, `actor_loss`, `q1`, `q2`,
             `target_q` in scaled rewards, `reward` (mean of the n-step sums, unscaled); and `noise` as given.
         """
-        if self._noise is not None:
-            noise = self._noise.fill_(noise)
-        metrics = self._learn(batch, noise)
+        metrics = self._learn(batch, noise if self._noise is None else self._noise.fill_(noise))
         self.updates += 1
         return metrics | {"noise": noise}
 

@@ -7,6 +7,7 @@ Mesa) or `MUJOCO_GL=osmesa` says how.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, final
 
 import numpy as np
@@ -151,25 +152,28 @@ def _load(domain: str, task: str, seed: int, place: int) -> Any:
 
 def _physics_state(env: Any) -> NDArray[np.float64]:
     """All that integration depends on, what the solver starts from included."""
-    import mujoco
-
+    mujoco, whole = _mujoco()
     model, data = env.physics.model.ptr, env.physics.data.ptr
-    state = np.empty(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
-    mujoco.mj_getState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+    state = np.empty(mujoco.mj_stateSize(model, whole))
+    mujoco.mj_getState(model, data, state, whole)
     return state
 
 
 def _load_physics(env: Any, state: NDArray[np.float64]) -> None:
-    import mujoco
-
+    mujoco, whole = _mujoco()
     model, data = env.physics.model.ptr, env.physics.data.ptr
-    size = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION)
+    size = mujoco.mj_stateSize(model, whole)
     if state.shape != (size,):
         raise StateError(f"the state is of another task: its physics has {state.shape}, this one's {(size,)}")
-    whole = mujoco.mjtState.mjSTATE_INTEGRATION
     mujoco.mj_setState(model, data, state, whole)
     mujoco.mj_forward(model, data)
     mujoco.mj_setState(model, data, state, whole)  # forward has moved what the solver starts from
+
+
+def _mujoco() -> tuple[Any, Any]:
+    """The library, and which parts of a state are meant: all that integration reads."""
+    mujoco: Any = import_module("mujoco")
+    return mujoco, mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 def _random_state(env: Any) -> list[Any]:
