@@ -83,7 +83,7 @@ def comparison() -> list[Run]:
 def gates() -> list[Run]:
     """The whole curriculum from keypoints, and its beginning from images."""
     keypoints = [Run("gates-keypoint", seed, ("scale=laptop", "save_video=false")) for seed in GATE_SEEDS]
-    image = ("scale=laptop", "encoder_bundle@agent=original", "save_video=false", "num_train_frames=60000")
+    image = ("scale=laptop", "encoder_bundle@agent=original", "save_video=false", "num_train_frames=45000")
     return [*keypoints, *(Run("gates-image", seed, image) for seed in GATE_SEEDS)]
 
 

@@ -30,6 +30,10 @@ from tempomat_rl.stacking import FrameStack
 from tempomat_rl.tasks import make_task, set_stage
 
 
+PUBLISHED_SIZE = 84
+"""Pixels of a side, of the image that DrQ-v2 was published with."""
+
+
 class Run:
     """Everything that a run is made of: built, begun or gone on with, and saved.
 
@@ -111,6 +115,7 @@ class Run:
         config, say = self.config, self.progress.say
         for line in startup.lines(config):
             say(line)
+        say(self._about_agent())
         say(self.replay.describe())
         say(f"run: {nearby(self.folder)}")
         if found:
@@ -121,6 +126,15 @@ class Run:
             say(f"goes on from {found.path.name}, at env step {saved:,}{counted}")
         for line in settled.lines():
             say(line)
+
+    def _about_agent(self) -> str:
+        agent, config = self.agent, self.config
+        networks = (agent.encoder, agent.actor, agent.critic)
+        count = sum(one.numel() for network in networks for one in network.parameters())
+        line = f"agent: {config.agent.encoder.name}, {count:,} parameters, {agent.config.precision} on {agent.device}"
+        if agent.device.type == "cpu" and config.observation == "image" and config.image_size >= PUBLISHED_SIZE:
+            line += ". Without a GPU an update of this size takes up to seconds; scale=laptop is made for a CPU"
+        return line
 
     # begin, go on, save
 

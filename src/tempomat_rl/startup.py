@@ -74,4 +74,4 @@ def _starts(node: tm.Schedule) -> list[int]:
 
 
 def _grouped(count: int) -> str:
-    return f"{count:,}".replace(",", " ")
+    return f"{count:,}"

@@ -65,7 +65,7 @@ def test_a_command_runs_to_its_end_from_a_shell_and_leaves_its_folder_beside_it(
     given = ["lr_schedule=gentle_decay", "encoder_bundle@agent=keypoint", "num_train_frames=300", *short]
     ended = subprocess.run([sys.executable, script, *given], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "from env step 2 000 000: 5e-05 (never reached)" in ended.stdout
+    assert "from env step 2,000,000: 5e-05 (never reached)" in ended.stdout
     (result,) = tmp_path.glob("exp_local/*/*/result.json")
     assert "lr_schedule=gentle_decay" in result.parent.name
     (video,) = result.parent.glob("final.mp4")

@@ -417,13 +417,13 @@ def test_a_decay_rate_without_anything_to_decay_is_noted():
 def test_the_start_says_what_will_be_applied_and_what_never_comes():
     text = startup.lines(compose(["lr_schedule=aggressive_decay", "lr=2.0e-4", "num_train_frames=3000000"]))
     assert text[:7] == [
-        "lr_schedule aggressive_decay, scaled by 2, over 3 000 000 env steps:",
+        "lr_schedule aggressive_decay, scaled by 2, over 3,000,000 env steps:",
         "  encoder, actor, critic",
         "    from env step 0: 0.0004",
-        "    from env step 1 000 000: 0.0002",
-        "    from env step 2 000 000: 0.0001",
-        "    from env step 3 000 000: 4e-05 (never reached)",
-        "    from env step 4 000 000: 2e-05 (never reached)",
+        "    from env step 1,000,000: 0.0002",
+        "    from env step 2,000,000: 0.0001",
+        "    from env step 3,000,000: 4e-05 (never reached)",
+        "    from env step 4,000,000: 2e-05 (never reached)",
     ]
     places = "lr_schedule.encoder.intervals[3], lr_schedule.actor.intervals[3], lr_schedule.critic.intervals[3]"
     assert any(one.startswith("  warning TM107: ") and one.endswith(f"[{places}]") for one in text)
@@ -432,7 +432,7 @@ def test_the_start_says_what_will_be_applied_and_what_never_comes():
 def test_the_start_shows_where_a_rate_begins_and_ends_and_the_stages():
     text = startup.lines(compose(["lr_schedule=differential"]))
     assert "    from env step 0: 0.00012 to 8.05e-05" in text
-    assert "    from env step 2 000 000: 6e-05 to 4.91e-05" in text
+    assert "    from env step 2,000,000: 6e-05 to 4.91e-05" in text
     text = startup.lines(compose(["lr_schedule=stage_following", "curriculum_preset=conservative"]))
     assert text[2:7] == [
         "    from stage 0: 0.00012",
