@@ -192,6 +192,7 @@ def _config(composed: Any, overrides: Sequence[str], own: Any = None) -> Config:
 
 # words for mistakes
 
+_CHOICE = re.compile(r"Could not find '(?P<choice>[^']+)'")
 _SCHEDULE = re.compile(r"\+{0,2}lr_schedule\.(?P<network>[^.=\[\]]+)")
 
 
@@ -206,6 +207,12 @@ def _explained(message: str, overrides: Sequence[str], cfgs: Path) -> str:
             return f"{one}: null is no choice. Leave it out for the usual one, or write ~{key} for none"
         if key == "encoder_bundle":
             return f"{one}: this choice belongs to the agent. Write encoder_bundle@agent={value}"
+    if missing := _CHOICE.search(message):
+        for one in overrides:
+            key, _, name = one.partition("=")
+            group = key.partition("@")[0]
+            if f"{group}/{name}" == missing["choice"]:
+                return f"{one}: no such choice.{_choices(cfgs / group, name)}"
     culprit = next((one for one in overrides if one in message or f"'{one.partition('=')[0]}'" in message), "")
     key = culprit.partition("=")[0].lstrip("+~")
     if match := _SCHEDULE.match(culprit):
@@ -213,6 +220,12 @@ def _explained(message: str, overrides: Sequence[str], cfgs: Path) -> str:
     if culprit and "is not in struct" in message and "." not in key:
         return f"{culprit}: no setting of that name.{did_you_mean(key, SETTINGS)} Settings: {', '.join(SETTINGS)}"
     return message
+
+
+def _choices(group: Path, name: str) -> str:
+    """The one that may have been meant, and all there are."""
+    found = sorted(one.relative_to(group).with_suffix("").as_posix() for one in group.rglob("*.yaml"))
+    return f"{did_you_mean(name, found)} Choices: {', '.join(found)}"
 
 
 def _about_schedule(network: str, message: str, overrides: Sequence[str], cfgs: Path) -> str:

@@ -29,9 +29,15 @@ from tempomat_rl.settings import Config, ConfigError
 from tempomat_rl.stacking import FrameStack
 from tempomat_rl.tasks import make_task, set_stage
 
-
 PUBLISHED_SIZE = 84
 """Pixels of a side, of the image that DrQ-v2 was published with."""
+
+
+STATE = frozenset(
+    "config preset overrides log scheduler agent replay task stack env_steps episodes updates seconds gates held "
+    "hold_again result".split()
+)
+"""What a checkpoint holds."""
 
 
 class Run:
@@ -50,6 +56,9 @@ class Run:
 
     def _open(self, config: Config, closing: ExitStack) -> None:
         found = Checkpoints(self.folder, last_stage=0).newest_intact()
+        if found and not found.state.keys() >= STATE:
+            lacks = ", ".join(sorted(STATE - found.state.keys()))
+            raise StateError(f"{found.path}: was saved by another version of this program: it lacks {lacks}")
         settled = settle(config, found)
         self.config, self.curriculum = settled.config, settled.config.curriculum
         last = self.curriculum.last if self.curriculum else 0

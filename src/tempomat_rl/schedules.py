@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -65,6 +65,8 @@ class Schedules:
         configuration's own paths.
         """
         before = len(faults)
+        if self.fit_schedules and replace(self, fit_schedules=False).plan(faults) is None:
+            return None  # what is wrong is told in the counts that were written
         entries = self._rates(faults)
         try:
             entries["noise"] = noise_schedule(self.noise)

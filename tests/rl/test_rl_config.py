@@ -302,7 +302,16 @@ def test_a_task_of_dm_control_may_have_another_encoder():
             ["lr_schedule=gentle_decay", "lr_schedule.actor.intervals[0].lr=1"],
             r"a place in a list is written with a point. Write lr_schedule.actor.intervals.0.lr=1",
         ),
-        (["lr_schedule=gentle_decya"], r"(?s)gentle_decya.*Available options.*gentle_decay"),
+        (
+            ["lr_schedule=gentle_decya"],
+            r"no such choice\. Did you mean gentle_decay\? Choices: aggressive_decay, const",
+        ),
+        (["task=dmc/cartpol_balance"], r"no such choice\. Did you mean dmc/cartpole_balance\?"),
+        (["encoder_bundle@agent=encB"], r"encoder_bundle@agent=encB: no such choice\. Did you mean enc_B\?"),
+        (
+            ["lr_schedule=gentle_decay", "fit_schedules=true", "lr_schedule.actor.intervals.1.start=100"],
+            r"intervals\[1\]: starts at 100, before intervals\[0\] ends \(2_000_000\)",
+        ),
         (["lr_schedule=null"], "lr_schedule=null: null is no choice. Leave it out .* or write ~lr_schedule for none"),
         (["lr_schedule=3"], "Config group override must be a string or a list"),
         (["encoder_bundle=enc_A"], "belongs to the agent. Write encoder_bundle@agent=enc_A"),

@@ -18,6 +18,7 @@ from tempomat.core import MeasurementError, RecordError, StateError
 from tempomat.runs import read_run
 from tempomat_rl import config as command_line
 from tempomat_rl import progress
+from tempomat_rl.checkpoint import Checkpoints
 from tempomat_rl.config import ConfigError, compose, main
 from tempomat_rl.drqv2 import DrQV2
 from tempomat_rl.evaluation import Evaluation
@@ -395,3 +396,14 @@ def test_what_the_task_or_the_machine_does_not_have_is_refused(tmp_path, monkeyp
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="device: cuda:1: PyTorch finds 0 GPUs here"):
         Training(config(tmp_path, "device=cuda:1"))
+
+
+def test_a_checkpoint_of_another_version_is_refused_with_what_it_lacks(tmp_path):
+    started(tmp_path)
+    checkpoints = Checkpoints(tmp_path, last_stage=4)
+    found = checkpoints.newest_intact()
+    assert found is not None
+    del found.state["held"]
+    checkpoints.save("snapshot", found.state)
+    with pytest.raises(StateError, match=r"saved by another version of this program: it lacks held"):
+        train(config(tmp_path))
