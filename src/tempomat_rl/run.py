@@ -34,8 +34,25 @@ PUBLISHED_SIZE = 84
 
 
 STATE = frozenset(
-    "config preset overrides log scheduler agent replay task stack env_steps episodes updates seconds gates held "
-    "hold_again result".split()
+    [
+        "config",
+        "preset",
+        "overrides",
+        "log",
+        "scheduler",
+        "agent",
+        "replay",
+        "task",
+        "stack",
+        "env_steps",
+        "episodes",
+        "updates",
+        "seconds",
+        "gates",
+        "held",
+        "hold_again",
+        "result",
+    ]
 )
 """What a checkpoint holds."""
 
