@@ -51,7 +51,7 @@ format: $(STAMP) ## put the code in order
 
 bench: .venv/bench ## measure against the peers, side by side
 	@$(PY) benchmarks/run.py
-	@$(PY) benchmarks/rl.py
+	@$(PY) benchmarks/pipeline.py
 
 .venv/bench: $(STAMP)
 	@$(PIP) --group bench

@@ -1,6 +1,6 @@
 """The agent's own work: updates, actions and augmentation, ours and straightforward ones, each in a process of its own.
 
-python benchmarks/rl.py --only update laptop act augmentation     the tables
+python benchmarks/pipeline.py --only update laptop act augmentation     the tables
 
 A process each, since the C library's allocator is told once per process what to keep, and threads are counted when
 PyTorch is first imported.

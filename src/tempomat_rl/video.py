@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +18,8 @@ from numpy.typing import NDArray
 from tempomat.core.errors import MissingExtra, RecordError, shown
 from tempomat.plan.atomic import sync_folder
 
-QUALITY = 7
-"""imageio-ffmpeg's scale, from 0 to 10."""
+QUALITY = 15
+"""Of x264, as its constant rate factor: less is better."""
 
 
 class VideoWriter:
@@ -46,9 +49,9 @@ class VideoWriter:
             raise RecordError(f"{self.path}: `fps` must be above 0, got {shown(fps)}.")
         if not self.path.parent.is_dir():
             raise RecordError(f"{self.path}: there is no folder {self.path.parent}. Create it first.")
-        self._open = _find_ffmpeg()
+        self._ffmpeg = _find_ffmpeg()
         self._shape: tuple[int, ...] | None = None
-        self._writer: Any = None
+        self._writer: _Encoder | None = None
         self._beside: Path | None = None
         self._closed = False
 
@@ -66,9 +69,8 @@ class VideoWriter:
             os.close(handle)
             self._beside, self._shape = Path(name), frame_HW3.shape
             size = (frame_HW3.shape[1], frame_HW3.shape[0])
-            self._writer = self._open(name, size, fps=self.fps, quality=QUALITY, macro_block_size=2)
-            self._writer.send(None)
-        self._writer.send(np.ascontiguousarray(frame_HW3))
+            self._writer = _Encoder(self._ffmpeg, name, size, self.fps)
+        self._writer.add(np.ascontiguousarray(frame_HW3))
         self.frames += 1
 
     def close(self) -> None:
@@ -135,9 +137,46 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]
     return film.path
 
 
-def _find_ffmpeg() -> Any:
+class _Encoder:
+    """FFmpeg at work on a film of raw frames.
+
+    In a process group of its own, so that Ctrl-C, which the run finishes its turn on, does not reach it.
+    """
+
+    def __init__(self, ffmpeg: str, path: str, size: tuple[int, int], fps: float) -> None:
+        width, height = size
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
+        film = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(QUALITY), path]
+        command = [ffmpeg, "-y", "-loglevel", "error", *raw, *film]
+        nothing = subprocess.DEVNULL
+        self._process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, process_group=0
+        )
+
+    def add(self, frame_HW3: NDArray[np.uint8]) -> None:
+        """One more frame.
+
+        Raises:
+            OSError: FFmpeg has given up, as on a full disk.
+        """
+        if self._process.stdin is not None:
+            self._process.stdin.write(frame_HW3.tobytes())
+
+    def close(self) -> None:
+        """Finish the film.
+
+        Raises:
+            OSError: FFmpeg could not write it.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+        if self._process.wait() != 0:
+            raise OSError(errno.EIO, "FFmpeg could not write the film")
+
+
+def _find_ffmpeg() -> str:
     try:
-        from imageio_ffmpeg import write_frames
+        from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError as error:
         raise MissingExtra("A film needs imageio-ffmpeg. Install it: pip install 'tempomat[rl]'") from error
-    return write_frames
+    return get_ffmpeg_exe()

@@ -1,8 +1,8 @@
 """Measure the RL pipeline's parts against straightforward ones, side by side in one run; some six minutes.
 
-python benchmarks/rl.py                        every figure; rewrites benchmarks/results/rl.{md,json}
-python benchmarks/rl.py --only sampling act    these alone, printed
-python benchmarks/rl.py --quick                one call of each: does it work here?
+python benchmarks/pipeline.py                        every figure; rewrites benchmarks/results/pipeline.{md,json}
+python benchmarks/pipeline.py --only sampling act    these alone, printed
+python benchmarks/pipeline.py --quick                one call of each: does it work here?
 
 Updates, sampling and augmentation on two threads, the environment on one core.
 """
@@ -217,7 +217,7 @@ def main() -> int:
     for name in names:
         tables[name] = [FIGURES[name].tell(FIGURES[name].measure(progress))]
         progress.spent += FIGURES[name].seconds
-    command = " ".join(["python benchmarks/rl.py", *sys.argv[1:]])
+    command = " ".join(["python benchmarks/pipeline.py", *sys.argv[1:]])
     told = as_markdown(tables, where, command, title="The RL pipeline", how=HOW), as_json(tables, where, command)
     print(told[0])
     if options.quick:
@@ -225,7 +225,7 @@ def main() -> int:
     if options.json:
         replace(options.json, told[1])
     if len(names) == len(FIGURES) and not options.quick:
-        for text, name in zip(told, ("rl.md", "rl.json"), strict=True):
+        for text, name in zip(told, ("pipeline.md", "pipeline.json"), strict=True):
             replace(HERE / "results" / name, text)
             print(f"Written: {HERE / 'results' / name}", file=sys.stderr)
     return 0

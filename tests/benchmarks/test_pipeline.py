@@ -20,7 +20,7 @@ def _as_scripts_find_each_other(monkeypatch):
 
 @pytest.fixture
 def rl():
-    return import_module("rl")
+    return import_module("pipeline")
 
 
 def losses(critic, actor):
@@ -51,9 +51,17 @@ def told(table):
 
 
 def test_a_quick_run_of_one_figure_reports_its_target_and_keeps_the_last_result(tmp_path):
-    results = BENCHMARKS / "results" / "rl.md"
+    results = BENCHMARKS / "results" / "pipeline.md"
     before = results.read_bytes() if results.exists() else None
-    command = [sys.executable, BENCHMARKS / "rl.py", "--quick", "--only", "sampling", "--json", tmp_path / "out.json"]
+    command = [
+        sys.executable,
+        BENCHMARKS / "pipeline.py",
+        "--quick",
+        "--only",
+        "sampling",
+        "--json",
+        tmp_path / "out.json",
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
     out = json.loads((tmp_path / "out.json").read_text())
     assert {"processor", "torch", "numba", "load before"} <= out["machine"].keys()
@@ -67,7 +75,7 @@ def test_a_quick_run_of_one_figure_reports_its_target_and_keeps_the_last_result(
 
 
 def test_an_unknown_figure_is_refused_with_the_known_ones(tmp_path):
-    command = [sys.executable, BENCHMARKS / "rl.py", "--only", "updates"]
+    command = [sys.executable, BENCHMARKS / "pipeline.py", "--only", "updates"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "invalid choice: 'updates' (choose from" in done.stderr
