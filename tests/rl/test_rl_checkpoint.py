@@ -11,6 +11,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from rl.crashes import OPERATIONS, Crash, crashing
 
 from tempomat.core import RecordError, StateError
 from tempomat_rl.checkpoint import Checkpoints
@@ -317,26 +318,9 @@ def test_keeping_none_is_refused(tmp_path):
         checkpoints(tmp_path, keep=0)
 
 
-class Crash(BaseException):
-    """The process is gone; nothing may catch it."""
-
-
-def crashing(monkeypatch, place, error, *, leave):
-    """Let the operation of this number fail and all after it. With `leave` nothing can be cleaned up either."""
-    left = [place]
-
-    def wrapped(real):
-        def operation(*arguments, **options):
-            left[0] -= 1
-            if left[0] < 0:
-                raise error
-            return real(*arguments, **options)
-
-        return operation
-
-    for name in ("fsync", "replace", "fdopen", "chmod", "open", *(("unlink",) if leave else ())):
-        monkeypatch.setattr(os, name, wrapped(getattr(os, name)))
-    return left
+def failing(leave):
+    """The operations that fail; with `leave` nothing can be cleaned up either."""
+    return [name for name in OPERATIONS if leave or name != "unlink"]
 
 
 @pytest.mark.parametrize("leave", [False, True])
@@ -348,7 +332,7 @@ def test_whatever_operation_fails_the_old_snapshot_or_the_new_one_loads(tmp_path
         for number in (0, 1):
             checkpoints(folder).save("snapshot", numbered(number))
         with monkeypatch.context() as patch:
-            left = crashing(patch, place, error, leave=leave)
+            left = crashing(patch, place, error, failing(leave))
             with contextlib.suppress(Crash, RecordError):
                 checkpoints(folder).save("snapshot", numbered(2))
         found = checkpoints(folder).newest_intact()
@@ -372,7 +356,7 @@ def test_whatever_operation_fails_the_best_ones_load_and_their_number_is_right_a
         for number in range(3):
             checkpoints(folder).save_best(1, 0.8 + number / 100, numbered(number), env_steps=number)
         with monkeypatch.context() as patch:
-            left = crashing(patch, place, error, leave=True)
+            left = crashing(patch, place, error, failing(leave=True))
             with contextlib.suppress(Crash, RecordError):
                 checkpoints(folder).save_best(1, 0.9, numbered(3), env_steps=3)
         for path in folder.glob("best_stage_*.pt"):
@@ -388,7 +372,7 @@ def test_whatever_operation_fails_the_best_ones_load_and_their_number_is_right_a
 
 
 def test_a_full_disk_is_an_error_of_tempomat_that_names_the_file(tmp_path, monkeypatch):
-    crashing(monkeypatch, 0, OSError(28, "No space left on device"), leave=False)
+    crashing(monkeypatch, 0, OSError(28, "No space left on device"), failing(leave=False))
     with pytest.raises(RecordError, match=r"snapshot.pt: cannot be saved: No space left on device\. The checkpoints"):
         checkpoints(tmp_path).save("snapshot", {})
     with pytest.raises(RecordError, match=r"best_stage_1_0.9000_5.pt: cannot be saved: No space left"):

@@ -3,12 +3,12 @@
 import contextlib
 import copy
 import math
-import os
 import re
 
 import numpy as np
 import pytest
 import torch
+from rl.crashes import Crash, crashing
 
 from tempomat.core import RecordError, StateError
 from tempomat_rl import segments
@@ -494,31 +494,6 @@ def test_rows_of_another_shape_are_refused_though_their_checksum_is_right(tmp_pa
 def test_committing_before_saving_is_refused():
     with pytest.raises(ReplayError, match="Call `save` first"):
         make().commit()
-
-
-OPERATIONS = ("fsync", "replace", "fdopen", "chmod", "unlink", "open")
-
-
-class Crash(BaseException):
-    """The process is gone; nothing may catch it."""
-
-
-def crashing(monkeypatch, place, error, names=OPERATIONS):
-    """Let the operation of this number fail, and all after it."""
-    left = [place]
-
-    def wrapped(real):
-        def operation(*arguments, **options):
-            left[0] -= 1
-            if left[0] < 0:
-                raise error
-            return real(*arguments, **options)
-
-        return operation
-
-    for name in names:
-        monkeypatch.setattr(os, name, wrapped(getattr(os, name)))
-    return left
 
 
 @pytest.mark.parametrize("error", [Crash(), OSError(28, "No space left on device")])
