@@ -2,7 +2,7 @@
 # with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu in the environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format bench clean FORCE
+.PHONY: help .venv demo test test-hosts lint format bench clean FORCE
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -20,7 +20,7 @@ $(STAMP): FORCE
 endif
 
 help: ## this list
-	@sed -n 's/^\([.a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([-.a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 .venv: $(STAMP) ## the environment alone: everything that the other commands need, about 2 GB
 
@@ -31,7 +31,8 @@ $(STAMP):
 	@echo "Building .venv; PyTorch and JAX are the large part."
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@$(PIP) 'pip>=25.1'  # the first that knows --group
-	@$(PIP) --editable '.[demo,rl,dmc]' --group test --group oracles
+	@$(PIP) --editable '.[demo,rl,dmc]' --group test --group oracles --group hosts
+	@$(PIP) --no-deps timm  # its torchvision would bring a second PyTorch
 	@echo "$(CURDIR) $(REQUIREMENTS)" > $@
 
 demo: $(STAMP) ## train on real digits under a plan, against a constant learning rate; about two minutes
@@ -39,6 +40,13 @@ demo: $(STAMP) ## train on real digits under a plan, against a constant learning
 
 test: $(STAMP) ## lint, then every test, doctest and layer contract; the tests run even if lint fails
 	@status=0; $(MAKE) --no-print-directory lint || status=$$?; $(PY) -m pytest $(PYTEST_ARGS) || status=$$?; exit $$status
+
+test-hosts: .venv/rllib ## every host framework for real, RLlib too, which adds 400 MB
+	@$(PY) -m pytest $(PYTEST_ARGS) tests/hosts tests/convert
+
+.venv/rllib: $(STAMP)
+	@$(PIP) --group rllib
+	@touch $@
 
 lint: $(STAMP) ## ruff and pyright
 	@$(PY) -m ruff check .
@@ -49,14 +57,9 @@ format: $(STAMP) ## put the code in order
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-bench: .venv/bench ## measure against the peers, side by side
+bench: $(STAMP) ## measure against the peers, side by side
 	@$(PY) benchmarks/run.py
 	@$(PY) benchmarks/pipeline.py
-
-.venv/bench: $(STAMP)
-	@$(PIP) --group bench
-	@$(PIP) --no-deps timm  # its torchvision would bring a second PyTorch
-	@touch $@
 
 clean: ## remove the environment and the caches
 	@rm -rf .venv .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist

@@ -609,7 +609,7 @@ def test_a_plateau_inside_a_tree_is_looked_up_among_the_metrics():
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("momentun", True), ("learning_rate", True), ("lr", False), ("my_own_knob", False), ("ent_coef", True)],
+    [("momentun", True), ("learning_rate", True), ("lr", False), ("my_own_knob", False), ("ent_coeff", True)],
 )
 def test_a_name_that_is_nearly_one_of_the_fields_is_told(name, told):
     assert codes({name: 0.5}, total=10) == (["TM404"] if told else [])

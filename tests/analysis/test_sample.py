@@ -220,6 +220,7 @@ def test_a_controller_stands_at_its_first_level_and_the_note_says_so():
     series, _ = drawn(tm.Linear(init_value=1.0, end_value=0.0, duration=100) * tm.Plateau(metric="kl"), 100)
     assert series.values[0] == 1.0
     assert series.note == "plateau drawn at its factor 1; kl decides from there"
+    assert drawn(tm.KLPenalty(), 100)[0].note.startswith("kl_penalty drawn at its first level 0.2;")
     series, _ = drawn(tm.Plateau(init_value=0.3), 100)
     assert set(series.values.tolist()) == {0.3}
     assert series.note == "plateau drawn at its first level 0.3; val_loss decides from there"

@@ -408,7 +408,7 @@ def test_a_rule_of_ones_own_needs_its_reducer_alone():
             return {"level": 1.0}
 
         def update(self, state, observation, count):
-            return {"level": state["level"] * (0.5 if observation > self.bound else 1.0)}
+            return {"level": self.level(state) * (0.5 if observation > self.bound else 1.0)}
 
         def level(self, state):
             return state["level"]

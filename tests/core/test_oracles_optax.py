@@ -32,6 +32,38 @@ PAIRS = {
         lambda: optax.cosine_decay_schedule(0.7, 137, alpha=0.01),
         tm.Cosine(init_value=0.7, end_value=0.007, duration=137),
     ),
+    "cosine of a power": (
+        lambda: optax.cosine_decay_schedule(0.7, 137, alpha=0.01, exponent=2.3),
+        tm.Cosine(init_value=0.7, end_value=0.007, duration=137, power=2.3),
+    ),
+    "cosine of a power below 1": (
+        lambda: optax.cosine_decay_schedule(0.7, 137, exponent=0.4),
+        tm.Cosine(init_value=0.7, end_value=0.0, duration=137, power=0.4),
+    ),
+    "warm restarts with a warmup in each cycle": (
+        lambda: optax.sgdr_schedule(
+            [
+                {
+                    "init_value": 0.01,
+                    "peak_value": 0.7 * 0.5**k,
+                    "warmup_steps": 9,
+                    "decay_steps": 40 * 2**k,
+                    "end_value": 0.05,
+                }
+                for k in range(3)
+            ]
+        ),
+        tm.WarmRestarts(
+            init_value=0.7,
+            end_value=0.05,
+            cycle=40,
+            cycle_factor=2,
+            peak_factor=0.5,
+            warmup=9,
+            warmup_init_value=0.01,
+            cycles=3,
+        ),
+    ),
     "exponential": (
         lambda: optax.exponential_decay(0.7, 25, 0.6),
         tm.Exponential(init_value=0.7, decay_rate=0.6, every=25),

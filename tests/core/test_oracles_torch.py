@@ -7,6 +7,7 @@ good to 1e-13 relative. Ours is evaluated anew at each count.
 # Arguments of types that no annotation allows are given on purpose.
 # pyright: reportArgumentType=false
 
+import itertools
 import math
 import random
 
@@ -80,6 +81,30 @@ PAIRS = {
         lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=30, eta_min=0.003),
         tm.Cosine(init_value=BASE, end_value=0.003, duration=30).repeat(30),
     ),
+    "CosineAnnealingWarmRestarts without an end": (
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=30, eta_min=0.003),
+        tm.WarmRestarts(init_value=BASE, end_value=0.003, cycle=30),
+    ),
+    "CosineAnnealingWarmRestarts of growing cycles": (
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=7, T_mult=3, eta_min=0.003),
+        tm.WarmRestarts(init_value=BASE, end_value=0.003, cycle=7, cycle_factor=3),
+    ),
+    "CyclicLR": (
+        lambda o: lr_scheduler.CyclicLR(o, BASE, 2.0, step_size_up=17, cycle_momentum=False),
+        tm.Cyclic(init_value=BASE, peak_value=2.0, up=17),
+    ),
+    "CyclicLR that halves": (
+        lambda o: lr_scheduler.CyclicLR(
+            o, BASE, 2.0, step_size_up=7, step_size_down=22, mode="triangular2", cycle_momentum=False
+        ),
+        tm.Cyclic(init_value=BASE, peak_value=2.0, up=7, down=22, mode="triangular2"),
+    ),
+    "CyclicLR that falls at every count": (
+        lambda o: lr_scheduler.CyclicLR(
+            o, BASE, 2.0, step_size_up=20, step_size_down=5, mode="exp_range", gamma=0.99, cycle_momentum=False
+        ),
+        tm.Cyclic(init_value=BASE, peak_value=2.0, up=20, down=5, mode="exp_range", gamma=0.99),
+    ),
     "LambdaLR": (
         lambda o: lr_scheduler.LambdaLR(o, lambda t: math.sqrt(50 / (t + 50))),
         tm.InverseSqrt(init_value=BASE, timescale=50),
@@ -138,15 +163,28 @@ def test_past_its_end_one_cycle_holds_where_torchs_raises():
     assert ours(STEPS + 2) == ours(STEPS) == 2.0 / 25 / 10_000
 
 
-def test_exact_restarts_are_at_the_peak_where_torchs_logarithm_misses_some():
-    """Its cycle index is a rounded logarithm: at count 111 of T_0=1, T_mult=10 the floor comes instead of the peak."""
-    optimizer = optimizer_at(1.0)
-    theirs = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=1, T_mult=10)
-    theirs.step(111)
-    cycle = tm.Cosine(init_value=1.0, end_value=0.0, duration=1)
-    ours = tm.Sequence(parts=[cycle.stretch(10**k) for k in range(4)], boundaries=(1, 11, 111))
-    assert optimizer.param_groups[0]["lr"] < 0.1
-    assert [ours(count) for count in (0, 1, 11, 111)] == [1.0, 1.0, 1.0, 1.0]
+def restarts(first, growth):
+    """The counts at which cycles begin, up to a million."""
+    count, length = 0, first
+    while (count := count + length) <= 10**6:
+        yield count
+        length *= growth
+
+
+def test_every_restart_is_at_the_peak_where_torchs_logarithm_misses_some():
+    """`step(epoch)` takes its cycle from a rounded logarithm: at count 111 of T_0=1, T_mult=10 it gives the floor."""
+    missed: list[tuple[int, int, int]] = []
+    for first, growth in itertools.product(range(1, 11), range(2, 11)):
+        optimizer = optimizer_at(1.0)
+        theirs = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=first, T_mult=growth)
+        ours = tm.WarmRestarts(init_value=1.0, end_value=0.0, cycle=first, cycle_factor=growth)
+        for count in restarts(first, growth):
+            theirs.step(count)
+            missed += [(first, growth, count)] * (optimizer.param_groups[0]["lr"] < 0.1)
+            assert ours(count) == 1.0
+            assert ours(count + 1) < 1.0
+    assert (1, 10, 111) in missed
+    assert len(missed) >= 10  # 50 of 782 with the logarithm of glibc
 
 
 OPTIONS = [

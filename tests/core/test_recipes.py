@@ -98,7 +98,8 @@ def test_warmup_stable_decay_is_flat_in_the_middle_and_follows_its_shape_at_the_
 def test_a_recipe_remembers_how_it_was_called_with_its_defaults_written_out():
     schedule = tm.warmup_cosine(peak_value=1, warmup="5%")
     written = (
-        "warmup_cosine(peak_value=1.0, end_value=0.0, warmup=Duration('5%'), total=Duration('100%'), init_value=0.0)"
+        "warmup_cosine(peak_value=1.0, end_value=0.0, warmup=Duration('5%'), total=Duration('100%'), init_value=0.0, "
+        "warmup_shape='linear')"
     )
     assert repr(schedule) == written
     assert schedule == tm.warmup_cosine(peak_value=1.0, warmup=tm.Duration("5%"), total="100%")
@@ -159,7 +160,7 @@ def test_a_warmup_longer_than_its_total_is_never_turned_into_a_positive_length(w
         (lambda: tm.wsd(peak_value=1, warmup=0, decay=0, total=10), "decay.* must be at least 1, got 0"),
         (
             lambda: tm.wsd(peak_value=1, warmup=0, decay=5, total=10, shape="sqrt"),
-            "shape.* must be one of linear, cosine, got 'sqrt'",
+            "shape.* must be one of linear, cosine, one_minus_sqrt, one_minus_square, exponential, got 'sqrt'",
         ),
         (lambda: tm.warmup_cosine(peak_value=1, warmup=-1, total=10), "warmup.* must be between 0 and"),
         (lambda: tm.warmup_cosine(peak_value=math.nan, warmup=-1, total=0), "warmup_cosine: 3 faults"),

@@ -339,3 +339,24 @@ def test_the_sign_of_a_zero_is_no_difference():
     assert one == two
     assert repr(one) == repr(two)
     assert bits(one(0)) == bits(two(0))
+
+
+@pytest.mark.parametrize("given", [{"power": 2.5}, {"power": 0.4}, {"k_decay": 3.0}, {"k_decay": 0.3, "power": 1.7}])
+@pytest.mark.parametrize("first", [0.3, -2.0])
+def test_powers_and_k_decay_follow_their_formulas_and_keep_the_ends(given, first):
+    power, k, share = given.get("power", 1.0), given.get("k_decay", 1.0), np.arange(1, 137) / 137
+    span = {"init_value": first, "end_value": 0.7, "duration": 137}
+    for schedule, left in (
+        (tm.Cosine(**span, **given), np.cos(0.5 * math.pi * share**k) ** 2),
+        (tm.Polynomial(**{**span, "power": power, **given}), 1 - share**k),
+    ):
+        np.testing.assert_allclose(schedule(np.arange(1, 137)), 0.7 + (first - 0.7) * left**power, rtol=1e-12, atol=0)
+        assert bits([schedule(count) for count in (0, 137, 138, FAR)]) == bits([first, 0.7, 0.7, 0.7])
+
+
+@pytest.mark.parametrize("shape", [tm.Cosine, tm.Polynomial])
+@pytest.mark.parametrize("name", ["power", "k_decay"])
+def test_a_power_that_is_not_above_zero_is_refused(shape, name):
+    given = {"init_value": 1, "end_value": 0, "duration": 10, "power": 1, name: 0}
+    with pytest.raises(tm.ScheduleError, match=f"`{name}` must be above 0, got 0"):
+        shape(**given)

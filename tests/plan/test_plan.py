@@ -422,7 +422,7 @@ def test_step_decay_means_a_class_a_recipe_or_a_table_by_what_is_written():
     assert tm.loads_plan(tm.dumps_plan(plan)) == plan
 
 
-def test_a_schedule_of_ones_own_runs_in_a_plan_but_has_no_name_in_a_file():
+def test_a_schedule_of_ones_own_that_is_no_dataclass_runs_in_a_plan_but_has_no_name_in_a_file():
     class Mine(tm.Schedule):
         """Not exported by anyone."""
 
@@ -434,7 +434,7 @@ def test_a_schedule_of_ones_own_runs_in_a_plan_but_has_no_name_in_a_file():
     plan = tm.Plan({"lr": Mine() * 2.0})
     assert plan["lr"](5) == 4.0
     assert plan.fingerprint != tm.Plan({"lr": 4.0}).fingerprint
-    with pytest.raises(tm.ScheduleError, match="Mine is a schedule of your own, which a file cannot name"):
+    with pytest.raises(tm.PlanError, match=r"schedules.lr: Mine is a schedule of your own, which a file cannot name"):
         tm.dumps_plan(plan)
 
 

@@ -42,8 +42,8 @@ def test_every_type_is_in_it_with_a_description_and_its_parameters():
     assert all(one["additionalProperties"] is False for ones in found.values() for one in ones)
     named = [one for ones in found.values() for one in ones if "intervals" not in one["properties"]]
     assert all(re.match(r"[A-Z`]", one["description"]) for one in named)
-    assert set(found["cosine"][0]["properties"]) == {"type", "init_value", "end_value", "duration"}
-    assert found["cosine"][0]["required"] == ["type", "init_value", "end_value", "duration"]
+    assert set(found["linear"][0]["properties"]) == {"type", "init_value", "end_value", "duration"}
+    assert found["linear"][0]["required"] == ["type", "init_value", "end_value", "duration"]
     assert found["plateau"][0]["properties"]["patience"]["default"] == 10
 
 

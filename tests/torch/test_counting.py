@@ -181,7 +181,7 @@ def test_a_first_update_that_the_scaler_skips_is_warned_of_with_that_said():
     scaler.scale((weight * float("inf")).sum()).backward()
     scaler.step(optimizer)
     scaler.update()
-    with pytest.warns(UserWarning, match="If a gradient scaler skipped the first update, nothing is wrong"):
+    with pytest.warns(UserWarning, match=r"If a gradient scaler skipped the first update, or .*, nothing is wrong"):
         scheduler.step()
     assert counts(scheduler) == 0
 

@@ -17,6 +17,7 @@ from strategies import ROWS, bits, name_of
 from torch.optim import SGD, Optimizer
 
 import tempomat as tm
+from tempomat.analysis.catalogue import entries
 from tempomat.torch import Scheduler
 
 LENGTH = 60
@@ -84,7 +85,32 @@ TREES: dict[str, Any] = {
         after=8,
     )
     * 0.1,
+    "greedy": WAVE * tm.Greedy(factor=0.6, patience=1, min_value=0.2, max_value=2.0, reset_after=2, cooldown=1),
+    "greedy_that_smooths": tm.Greedy(
+        metric="reward", mode="max", smooth=True, window=3, patience=0, warmup=1, init_value=0.3
+    ),
+    "kl_adaptive": tm.KLAdaptive(target=0.3, max_value=1.0, init_value=0.01, metric="noisy", on_nan="bad"),
+    "kl_penalty": FALL * tm.KLPenalty(target=0.4, max_value=4.0, metric="noisy", on_nan="skip"),
+    "noise_scale": 0.01 * tm.NoiseScale(min_value=2, max_value=64, multiple=2, decay=0.6, metric="noise", on_nan="bad"),
+    "auto_clip": tm.AutoClip(window=7, percentile=40, min_measurements=3, metric="noisy", on_nan="skip"),
+    "divergence_guard": WAVE
+    * tm.DivergenceGuard(metric="noisy", spike=1.4, window=9, min_measurements=4, cooldown=1, recovery=2),
 }
+
+
+def moving(tree: Any) -> Any:
+    """A pure schedule, drawn together until it moves within so many counts."""
+    resolved = tree.resolve(tm.Horizon(total=tm.Duration(str(LENGTH))))
+    for factor in (1.0, 0.1, 0.01, 1e-3):
+        drawn = resolved.stretch(factor)
+        if len(set(drawn(np.arange(LENGTH)))) > 1:
+            return tree if factor == 1.0 else drawn
+    raise AssertionError(f"{tree} does not move")
+
+
+_named = {node.builder() for tree in TREES.values() for node in tree.walk()}
+TREES |= {one.name: moving(one.sample.tree) for one in entries() if one.builder not in _named and one.sample is not None}
+"""What needs no tree of its own here takes part as the example in its docstring."""
 PLAN = tm.Plan({f"{name}.lr": tree for name, tree in TREES.items()}, total=LENGTH)
 
 _random = np.random.default_rng(1)
@@ -93,6 +119,8 @@ REWARDS = _random.normal(size=LENGTH).cumsum().tolist()
 NOISY = np.where(_random.random(LENGTH) < 0.2, np.nan, _random.random(LENGTH)).tolist()
 ENV_STEPS = _random.integers(0, 6, LENGTH).tolist()
 SUCCESSES = _random.integers(0, 4, LENGTH).clip(max=1).tolist()
+NOISE = np.where(_random.random(LENGTH) < 0.1, np.inf, _random.random(LENGTH) * 50).tolist()
+MEASURED = {"val_loss": LOSSES, "reward": REWARDS, "noisy": NOISY, "noise": NOISE, "success": SUCCESSES}
 
 Pair = tuple[Optimizer, Scheduler]
 
@@ -110,7 +138,7 @@ def fresh(kind: Any) -> Optimizer:
 
 def seen(count: int) -> dict[str, float]:
     """What is measured in a round."""
-    return {"val_loss": LOSSES[count], "reward": REWARDS[count], "noisy": NOISY[count], "success": SUCCESSES[count]}
+    return {name: values[count] for name, values in MEASURED.items()}
 
 
 def go(pair: Pair, start: int, stop: int) -> list[Any]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
+from tempomat.analysis import periods
 from tempomat.analysis.structure import Place, end_of, own_breaks, places
 from tempomat.analysis.study import Study
-from tempomat.core import Controller
+from tempomat.core import Controller, InverseTime
 from tempomat.core.numbers import MAX_LENGTH
 from tempomat.core.recipes import FromRecipe
 
 _NO_END = 100
-_PERIODS = 10
 _MOST_PERIODS = 1_000_000
 
 
@@ -62,11 +62,15 @@ def _reach(place: Place) -> Fraction:
         return Fraction(0)
     if end is not None:
         return place.count(end)
+    if periods.comes_back(place.node):
+        return place.count(periods.shown(place.node))
+    if isinstance(place.node, InverseTime):
+        return place.count(round(given["every"] * (periods.PERIODS - 1) / given["decay_rate"]) or 1)
     if "decay_rate" in given:
         return place.count(given["every"] * _to_one_percent(given["decay_rate"]))
     every = given.get("every") or given.get("timescale")
     if every is not None:
-        return place.count(_PERIODS * every)
+        return place.count(periods.PERIODS * every)
     last = max(own_breaks(place, MAX_LENGTH), default=None)
     return Fraction(0) if last is None else place.count(last + max(1, last // 4))
 
@@ -74,4 +78,4 @@ def _reach(place: Place) -> Fraction:
 def _to_one_percent(rate: float) -> int:
     """How often a value is multiplied by `rate` until it is a hundredth, or a hundred times itself."""
     step = abs(math.log(rate))
-    return min(max(_PERIODS, round(math.log(100) / step)), _MOST_PERIODS) if step > 1e-9 else _PERIODS
+    return min(max(periods.PERIODS, round(math.log(100) / step)), _MOST_PERIODS) if step > 1e-9 else periods.PERIODS

@@ -17,6 +17,7 @@ from tempomat.analysis.study import Entry, Study, first_level, lengths
 from tempomat.core import Controller, Duration, Fault, IntervalTable, Node, PlanError, ScheduleError, Sequence, Unit
 from tempomat.core.errors import list_faults
 from tempomat.plan import Plan
+from tempomat.plan.data import type_of
 
 if TYPE_CHECKING:
     from tempomat.analysis.picture import Figure, Mark, Series
@@ -109,7 +110,7 @@ def _controller_notes(entry: Entry) -> Iterator[str]:
     for one in entry.written.controllers:
         level = words.value(first_level(one))
         stands = f"its factor {level}" if one.relative else f"its first level {level}"
-        yield f"{type(one).__name__.lower()} drawn at {stands}; {one.metric} decides from there"
+        yield f"{type_of(one)} drawn at {stands}; {one.metric} decides from there"
 
 
 def _gap_notes(counts: Counts, values: Values) -> Iterator[str]:
@@ -146,6 +147,6 @@ def _events(place: Place, end: int) -> Iterator[tuple[Fraction, str]]:
 
 def _beginning(after: Node, length: int) -> str:
     if isinstance(after, Controller):
-        return f"{type(after).__name__.lower()} takes over"
+        return f"{type_of(after)} takes over"
     moved = change(after, length)
     return "decay begins" if moved < 0 else "rise begins" if moved > 0 else "constant from here"

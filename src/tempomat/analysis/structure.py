@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from typing import Any, final
 
+from tempomat.analysis import periods
 from tempomat.analysis.study import at_first_levels
-from tempomat.core import Controller, IntervalTable, Node, On, Repeat, Sequence, Shift, Stretch, Unit
+from tempomat.core import (
+    Advance,
+    Controller,
+    IntervalTable,
+    Node,
+    On,
+    Repeat,
+    Sequence,
+    Shift,
+    Staircase,
+    Stretch,
+    Unit,
+)
 from tempomat.core.errors import join_path
 from tempomat.core.fields import CountKind, ListOf, kinds_of
 from tempomat.core.recipes import FromRecipe
@@ -99,6 +113,8 @@ def _below(place: Place, child: Place, where: int) -> Place:
         return replace(child, start=place.count(begin), spans=(*place.spans, span))
     if place.kind is Shift:
         return replace(child, start=place.count(given["by"]))
+    if place.kind is Advance:
+        return replace(child, start=place.count(-given["by"]))
     if place.kind is Stretch:
         return replace(child, pace=place.pace * Fraction(given["factor"]))
     if place.kind is Repeat:
@@ -119,6 +135,10 @@ def end_of(node: Node) -> int | None:
     given = node.parameters()
     if isinstance(node, IntervalTable):
         return max(map(dict, node.intervals), key=lambda one: one["start"]).get("end")
+    if isinstance(node, Staircase):
+        return given["every"] * math.ceil((node.end_value - node.init_value) / node.increment)
+    if periods.comes_back(node) and "duration" not in given:
+        return periods.end_of(node)
     if isinstance(given.get("duration"), int):
         return given["duration"]
     points = [given[name][-1] for name, kind in kinds_of(node.builder()).items() if _is_points(kind)]
@@ -139,12 +159,15 @@ def breaks(place: Place, until: int) -> Iterator[Fraction]:
         ahead = cycle * (place.period or 0)
         if place.start + ahead > until:
             return
-        yield from (at for one in own if (at := place.count(one) + ahead) <= until)
+        yield from (at for one in own if 0 <= (at := place.count(one) + ahead) <= until)
 
 
 def own_breaks(place: Place, until: int) -> Iterator[int]:
     """The same in the node's own counts, of its first cycle."""
     if isinstance(place.node, (FromRecipe, Controller)):
+        return
+    if periods.comes_back(place.node):
+        yield from islice(periods.turns(place.node, (until - place.start) / place.pace), MOST_CYCLES)
         return
     for name, kind in kinds_of(place.kind).items():
         value = place.node.parameters()[name]

@@ -36,14 +36,15 @@ def preview(options: Namespace) -> int:
         png(figure, options.png, log=options.log)
         print(f"wrote {options.png}")
     if options.html:
-        _write(options.html, html(figure, log=options.log))
+        write(options.html, html(figure, log=options.log))
         print(f"wrote {options.html}")
     if not options.png and not options.html:
         print(terminal(figure, width=options.width, height=options.height, log=options.log))
     return 0
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
+    """Write a text file, whole or not at all."""
     from tempomat.core import PlanError
     from tempomat.plan.atomic import write_atomically
 

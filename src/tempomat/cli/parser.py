@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from tempomat.cli import commands, doctoring
+from tempomat.cli import commands, converting, doctoring, listing
 from tempomat.core import RATES, ScheduleError, Unit
 from tempomat.core.clock import check_rates
 from tempomat.core.errors import did_you_mean
@@ -19,6 +19,9 @@ examples:
   tempomat lint plan.yaml --steps-per-epoch 390  look for faults
   tempomat lint --explain TM203                  say what a finding means
   tempomat doctor runs/quickstart                say what a record shows
+  tempomat convert sb3 lin_3e-4                  read another library's schedule
+  tempomat list OneCycleLR                       find one by a library's name
+  tempomat show one_cycle                        explain it, with its picture
 
 exit codes:
   0  all is well
@@ -50,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     _diff(several)
     _schema(several)
     doctoring.add(several)
+    converting.add(several, _run)
+    listing.add(several)
     return root
 
 

@@ -1,86 +1,44 @@
-"""Schedules made of schedules. Every class here takes any tree; with a controller below it, it makes a
-`ReactiveTree`.
+"""Schedules made of schedules: what happens to time. Every class here and in `pointwise` takes any tree; with a
+controller below it, it makes a `ReactiveTree`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field
-from functools import reduce
-from typing import Annotated, Any, Self, cast, final
+from dataclasses import dataclass, field
+from typing import Annotated, Any, final
 
 from tempomat.core.clock import Duration, Unit
+from tempomat.core.composite import Composite, Span, Tree, Trees
 from tempomat.core.errors import Fault, ScheduleError
-from tempomat.core.fields import (
-    Boundaries,
-    CountKind,
-    Factor,
-    Length,
-    ListOf,
-    NodeKind,
-    OptionalValue,
-    check_arguments,
-)
+from tempomat.core.fields import Boundaries, CountKind, Factor, Length, NodeKind
 from tempomat.core.ops import Ops, counted, known_counts
-from tempomat.core.reactive import items_of, reactive_or_none
-from tempomat.core.schedule import Clocks, Node, Schedule, map_nodes
+from tempomat.core.pointwise import Clip, FloorTo, Maximum, Minimum, Product, Sum
+from tempomat.core.schedule import Clocks, Node, Schedule
 from tempomat.core.shapes import Constant
+from tempomat.core.shapes import Cosine as Cosine  # the examples below are made of these
+from tempomat.core.shapes import Linear as Linear
 
-Tree = Annotated[Schedule, NodeKind()]
-Trees = Annotated[tuple[Schedule, ...], ListOf(NodeKind(), at_least=2)]
+__all__ = [
+    "Clip",
+    "Composite",
+    "FloorTo",
+    "Maximum",
+    "Minimum",
+    "On",
+    "Product",
+    "Repeat",
+    "Sequence",
+    "Shift",
+    "Stretch",
+    "Sum",
+    "Tree",
+    "Trees",
+    "on",
+    "sequence",
+]
+
 Times = Annotated[int | None, CountKind(1, optional=True)]
-Span = tuple[str, int, int | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Composite(Schedule):
-    """A composition; also the hooks through which the same composition serves trees with controllers."""
-
-    _clocks: Clocks = field(init=False, repr=False, compare=False)
-
-    def __new__(cls, **parameters: Any) -> Self:
-        return cast(Self, reactive_or_none(cls, parameters)) or object.__new__(cls)
-
-    def _prepare(self) -> None:
-        object.__setattr__(self, "_clocks", self._clocks_below())
-
-    def _clocks_below(self) -> Clocks:
-        return frozenset[str]().union(*(child.clocks for child in self.children()))
-
-    @property
-    def clocks(self) -> Clocks:
-        return self._clocks
-
-    @classmethod
-    def defaults(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters in order, left-out ones at their defaults; unknown or missing ones are refused as a call
-        would.
-        """
-        known = {name: spec.default for name, spec in cls.__dataclass_fields__.items() if spec.init}
-        required = [name for name, default in known.items() if default is MISSING]
-        check_arguments(cls.__name__, parameters, known, required)
-        return {name: parameters.get(name, default) for name, default in known.items()}
-
-    @classmethod
-    def assemble(
-        cls, parameters: Mapping[str, Any], pure: Callable[[Node], Schedule], *, exact: bool = True
-    ) -> Schedule:
-        """The composition with each of its children replaced by a pure one, from left to right.
-
-        Unless `exact`, it only has to be a valid one: nothing that the run has yet to resolve is evaluated.
-        """
-        return cls(**{name: map_nodes(value, pure) for name, value in parameters.items()})
-
-    @classmethod
-    def spans(cls, parameters: Mapping[str, Any], clock: str, start: int) -> list[Span]:
-        """For each child the clock and the counts in which it is in force."""
-        nodes = [one for value in parameters.values() for one in items_of(value) if isinstance(one, Node)]
-        return [(clock, start, None)] * len(nodes)
-
-    @classmethod
-    def unit_below(cls, parameters: Mapping[str, Any], unit: Unit) -> Unit:
-        """The unit of the counts that the children see."""
-        return unit
 
 
 class _Timed(Composite):
@@ -95,25 +53,31 @@ class _Timed(Composite):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Sequence(_Timed):
-    """One schedule after another: `parts[k]` from `boundaries[k - 1]` on, each with its own count from 0 there.
+    r"""One schedule after another: `parts[k]` from `boundaries[k - 1]` on, each with its own count from 0 there.
 
-    A controller as a later part goes on from the value that the part before it had reached: its level is a factor on
-    it.
+    .. math::
+        v(t) = s_k(t - b_{k - 1}), \qquad b_{k - 1} \le t < b_k
+
+    Written `one.then(two, at=count)`. At a boundary the later part is in force, at its own 0; past the last boundary
+    the last part goes on for ever. A controller as a later part goes on from the value that the part before it had
+    reached: its level is a factor on it.
 
     Args:
-        parts: at least two.
+        parts: at least two schedules, controllers or numbers.
         boundaries: one less than parts; counts above 0, strictly increasing.
 
     Raises:
         ScheduleError: there is not one boundary less than parts; boundaries are unsorted, repeated or below 1.
 
     Agrees with:
-        `optax.join_schedules`, and `torch.optim.lr_scheduler.SequentialLR` where that is right.
+        `optax.join_schedules`; `torch.optim.lr_scheduler.SequentialLR` where that is right (it can hold no plateau);
+        fastai's `combine_scheds`; fvcore's `CompositeParamScheduler` with `rescaled` intervals; Ignite's
+        `ConcatScheduler`; OLMo-core's `SequentialScheduler`.
 
     Example:
-        >>> from tempomat.core.shapes import Cosine, Linear
-        >>> warmup = Linear(init_value=0.0, end_value=1.0, duration=10)
-        >>> lr = warmup.then(Cosine(init_value=1.0, end_value=0.0, duration=90), at=10)
+        >>> lr = Linear(init_value=0.0, end_value=1.0, duration=10).then(
+        ...     Cosine(init_value=1.0, end_value=0.0, duration=90), at=10
+        ... )
         >>> lr(5), lr(10), lr(100)
         (0.5, 1.0, 0.0)
     """
@@ -163,94 +127,23 @@ class Sequence(_Timed):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Sum(Composite):
-    """The sum of its parts, added from left to right.
+class Shift(_Timed):
+    r"""`schedule`, `by` counts later; its first value before that. Written `schedule.shift(by)`.
 
-    Example:
-        >>> (Constant(value=1.0) + 0.5)(0)
-        1.5
-    """
+    .. math::
+        v(t) = s(\max(t - d, 0))
 
-    parts: Trees
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        return reduce(lambda total, part: total + part._at(t, ops), self.parts[1:], self.parts[0]._at(t, ops))
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Product(Composite):
-    """The product of its parts, multiplied from left to right.
-
-    Example:
-        >>> (Constant(value=3.0) * 0.5)(0)
-        1.5
-    """
-
-    parts: Trees
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        return reduce(lambda total, part: total * part._at(t, ops), self.parts[1:], self.parts[0]._at(t, ops))
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Minimum(Composite):
-    """The smallest of its parts at every count."""
-
-    parts: Trees
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        return reduce(
-            lambda least, part: ops.minimum(least, part._at(t, ops)),
-            self.parts[1:],
-            self.parts[0]._at(t, ops),
-        )
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Maximum(Composite):
-    """The largest of its parts at every count."""
-
-    parts: Trees
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        return reduce(lambda most, part: ops.maximum(most, part._at(t, ops)), self.parts[1:], self.parts[0]._at(t, ops))
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Clip(Composite):
-    """`schedule` kept between `min` and `max`; either may be left out.
+    Args:
+        schedule: a schedule or a tree with controllers.
+        by: :math:`d`, a count or a duration; at least 1.
 
     Raises:
-        ScheduleError: both are left out, or `min` is above `max`.
-    """
+        ScheduleError: `by` is below 1.
 
-    schedule: Tree
-    min: OptionalValue = None
-    max: OptionalValue = None
-
-    def _check(self) -> Iterator[Fault]:
-        if self.min is None and self.max is None:
-            yield Fault("min", "and `max` are both left out, so nothing is clipped. Give one of them")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            yield Fault("min", f"must not be above `max` ({self.max:g}), got {self.min:g}")
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        value = self.schedule._at(t, ops)
-        value = value if self.min is None else ops.maximum(value, self.min)
-        return value if self.max is None else ops.minimum(value, self.max)
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Shift(_Timed):
-    """`schedule`, `by` counts later; its first value before that.
+    Agrees with:
+        `transition_begin` of optax's schedules.
 
     Example:
-        >>> from tempomat.core.shapes import Linear
         >>> late = Linear(init_value=0.0, end_value=1.0, duration=10).shift(100)
         >>> late(0), late(105)
         (0.0, 0.5)
@@ -270,16 +163,25 @@ class Shift(_Timed):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Stretch(_Timed):
-    r"""`schedule`, `factor` times as long: :math:`v(t) = s(t / f)`.
+    r"""`schedule`, `factor` times as long. Written `schedule.stretch(factor)`.
+
+    .. math::
+        v(t) = s(t / f)
 
     A schedule of duration 1 stretched by a length runs on progress from 0 to 1.
+
+    Args:
+        schedule: a schedule without controllers.
+        factor: :math:`f`, a number above 0, or a duration.
 
     Raises:
         ScheduleError: `factor` is not above 0, or a controller is below it, whose decisions are in the run's own
         counts.
 
+    Agrees with:
+        Composer's `scale_schedule_ratio`; fastai's and fvcore's schedules, which are functions of progress.
+
     Example:
-        >>> from tempomat.core.shapes import Linear
         >>> slow = Linear(init_value=0.0, end_value=1.0, duration=1).stretch(1_000)
         >>> slow(500), slow(1_000)
         (0.5, 1.0)
@@ -302,15 +204,27 @@ class Stretch(_Timed):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Repeat(_Timed):
-    r"""The first `every` counts of `schedule` again and again: :math:`v(t) = s(t mod e)`.
+    r"""The first `every` counts of `schedule` again and again. Written `schedule.repeat(every, times=...)`.
 
-    With `times`, that often, and from `every * times` on the value at `every`.
+    .. math::
+        v(t) = s(t \bmod e)
+
+    At every multiple of `every` it is at its first value. With `times`, that often, and from `every * times` on the
+    value at `every`.
+
+    Args:
+        schedule: a schedule without controllers.
+        every: :math:`e`, a count or a duration; at least 1.
+        times: how often, or None for ever.
 
     Raises:
         ScheduleError: `every` or `times` is below 1, or a controller is below it.
 
+    Agrees with:
+        `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts` with `T_mult=1` (of a `Cosine`); timm's cycles with
+        `cycle_mul=1`; fvcore's and Ignite's cyclical schedulers.
+
     Example:
-        >>> from tempomat.core.shapes import Linear
         >>> saw = Linear(init_value=0.0, end_value=1.0, duration=10).repeat(10, times=2)
         >>> saw(5), saw(10), saw(15), saw(20)
         (0.5, 0.0, 0.5, 1.0)
@@ -338,10 +252,24 @@ class Repeat(_Timed):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class On(Composite):
-    """`schedule`, driven by the clock `unit` whatever drives the tree around it, from that clock's own 0.
+    r"""`schedule`, driven by the clock `unit` whatever drives the tree around it, from that clock's own 0.
+
+    .. math::
+        v = s(t_{unit})
+
+    Written `on("env_steps", schedule)`.
+
+    Args:
+        unit: the clock's unit.
+        schedule: a schedule or a tree with controllers.
+
+    Raises:
+        ScheduleError: there is no unit of that name.
+
+    Agrees with:
+        no library's class: elsewhere each schedule has one clock, that of whoever steps it.
 
     Example:
-        >>> from tempomat.core.shapes import Linear
         >>> noise = on("env_steps", Linear(init_value=1.0, end_value=0.1, duration="1M env_steps"))
         >>> sorted(noise.clocks)
         ['env_steps']

@@ -10,13 +10,16 @@ from typing import Annotated, Any, Literal, cast, final
 
 from tempomat.core.clock import Duration
 from tempomat.core.errors import Fault, MeasurementError, StateError, shown
-from tempomat.core.fields import Count, CountKind, NonNegative, NumberKind, OptionalValue
-from tempomat.core.ops import counted
+from tempomat.core.fields import CountKind, NonNegative, NumberKind, OptionalValue
 from tempomat.core.reactive import Condition, Reactive, as_level, check_levels
 from tempomat.core.schedule import Clocks, Node, Schedule
 
-State = Mapping[str, float | int | bool | None]
-"""A controller's state: plain values by name, never changed in place."""
+Numbers = tuple[float, ...]
+State = Mapping[str, float | int | bool | Numbers | None]
+"""A controller's state: plain values by name, numbers or tuples of them, never changed in place."""
+
+MAX_HISTORY = 10_000
+"""The widest window of measurements that a controller may remember: all of it is in every checkpoint."""
 
 
 class Controller(Reactive):
@@ -44,7 +47,7 @@ class Controller(Reactive):
         """The factor or value that the state stands for."""
 
     def check(self, state: object) -> None:
-        """Refuse what is no state of this controller.
+        """Refuse what is no state of this controller. A list stands for a tuple, as in JSON.
 
         Raises:
             StateError: a key is missing or unknown, or a value is of another kind.
@@ -55,11 +58,14 @@ class Controller(Reactive):
             got, needed = ", ".join(map(str, given)) or "nothing", ", ".join(initial)
             raise StateError(f"a state of {type(self).__name__} has {needed}, got {got}")
         for key, first in initial.items():
-            value = given[key]
-            counts = type(first) is int and type(value) is int and value >= 0
-            numbers = type(first) is not int and isinstance(value, (int, float)) and math.isfinite(value)
-            if not (counts or (numbers and not isinstance(value, bool)) or (value is None and first is None)):
-                raise StateError(f"a state of {type(self).__name__} cannot have {key} = {value!r}")
+            if not _fits(given[key], first):
+                raise StateError(f"a state of {type(self).__name__} cannot have {key} = {shown(given[key])}")
+
+    def _spans(self, *but: str) -> Iterator[Fault]:
+        """Faults of counts that were given as durations: a controller counts measurements."""
+        for name, value in self.parameters().items():
+            if isinstance(value, Duration) and name not in but:
+                yield Fault(name, f"must be a count of measurements, got {value}")
 
     def _number(self, observation: object) -> float:
         """A measurement as a plain float, so that a state stays plain data; it may be a NaN, but not a word."""
@@ -101,9 +107,93 @@ class Controller(Reactive):
         yield ()
 
 
+def _fits(value: Any, first: Any) -> bool:
+    """Whether a value may stand in a state where this one stands at first."""
+    if isinstance(first, tuple):
+        one_by_one = isinstance(value, (tuple, list)) and len(cast(Numbers, value)) <= MAX_HISTORY
+        return one_by_one and all(_fits(one, 0.0) for one in cast(Numbers, value))
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value is None and first is None
+    return math.isfinite(value) and (type(first) is not int or (type(value) is int and value >= 0))
+
+
+def whole(state: State, key: str) -> int:
+    """A count in a state."""
+    return int(cast(Any, state[key] or 0))
+
+
+def numbers(state: State, key: str) -> Numbers:
+    """A tuple in a state; what JSON has made a list of is one again."""
+    return tuple(cast(Numbers, state[key]))
+
+
+class Leveled(Controller):
+    """A controller whose state holds its `level`: the value itself from `init_value` on, or, where that is None, a
+    factor from 1 on. What a measurement that is no finite number does, `on_nan` says.
+    """
+
+    __slots__ = ()
+
+    init_value: Any  # a float or None
+    on_nan: Any  # one of a few words
+
+    @property
+    def relative(self) -> bool:
+        return self.init_value is None
+
+    @property
+    def first(self) -> float:
+        """The level before any measurement."""
+        return 1.0 if self.init_value is None else self.init_value
+
+    def level(self, state: State) -> float:
+        return float(cast(Any, state["level"] or 0.0))
+
+    def _bounded(self, low: float, high: float = math.inf) -> Iterator[Fault]:
+        """Faults of `min_value` and `max_value`, which the first level must lie between."""
+        if low > high:
+            yield Fault("min_value", f"must not be above `max_value` ({high:g}), got {low:g}")
+        elif self.init_value is None:
+            hint = ", where a factor starts, got {:g}. For a value of its own give an init_value"
+            if low > 1.0:
+                yield Fault("min_value", "must not be above 1" + hint.format(low))
+            if high < 1.0:
+                yield Fault("max_value", "must not be below 1" + hint.format(high))
+        elif self.init_value < low:
+            yield Fault("init_value", f"must not be below `min_value` ({low:g}), got {self.init_value:g}")
+        elif self.init_value > high:
+            yield Fault("init_value", f"must not be above `max_value` ({high:g}), got {self.init_value:g}")
+
+    def _heard(self, observation: float, count: int) -> float | None:
+        """A finite measurement; None for any other where `on_nan` says how to go on."""
+        number = self._number(observation)
+        if math.isfinite(number):
+            return number
+        if self.on_nan == "error":
+            raise MeasurementError(
+                f"{type(self).__name__}: {self.metric} must be a finite number, got {number} at count {count}. "
+                "To go on past it set on_nan"
+            )
+        return None
+
+    def _skipped(self, state: State) -> State:
+        """The state after a measurement that is counted and nothing else."""
+        return {**state, "skipped": whole(state, "skipped") + 1}
+
+
+def better(seen: float, best: float | None, threshold: float, *, relative: bool, least: bool) -> bool:
+    """Whether a measurement is beyond the best by a threshold; a relative one is of the best's size."""
+    if best is None:
+        return True
+    sign = -1.0 if least else 1.0
+    size = 1.0 + sign * threshold * (1.0 if best >= 0 else -1.0)
+    bar = best * size if relative else best + sign * threshold
+    return seen < bar if least else seen > bar
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Plateau(Controller):
+class Plateau(Leveled):
     r"""Multiplies its level by `factor` after more than `patience` measurements in a row without improvement.
 
     An improvement is a measurement below :math:`b - \theta |b|` (`mode="min"`, `threshold_mode="rel"`), below
@@ -157,38 +247,22 @@ class Plateau(Controller):
     on_nan: Literal["error", "skip", "bad"] = "error"
 
     def _check(self) -> Iterator[Fault]:
-        if self.init_value is None and self.min_value > 1.0:
-            yield Fault("min_value", f"must not be above 1, where a factor starts, got {self.min_value:g}")
-        if self.init_value is not None and self.init_value < self.min_value:
-            yield Fault("init_value", f"must not be below `min_value` ({self.min_value:g}), got {self.init_value:g}")
-
-    @property
-    def relative(self) -> bool:
-        return self.init_value is None
+        yield from self._spans()
+        yield from self._bounded(self.min_value)
 
     def accepts(self, state: State) -> bool:
         return self.level(state) >= self.min_value
 
     def initial(self) -> State:
-        first = 1.0 if self.init_value is None else self.init_value
-        return {"level": first, "best": None, "bad": 0, "cooldown": 0, "skipped": 0}
-
-    def level(self, state: State) -> float:
-        return float(state["level"] or 0.0)
+        return {"level": self.first, "best": None, "bad": 0, "cooldown": 0, "skipped": 0}
 
     def update(self, state: State, observation: float, count: int) -> State:
-        observation = self._number(observation)
-        finite = math.isfinite(observation)
-        if not finite and self.on_nan == "error":
-            raise MeasurementError(
-                f"Plateau: {self.metric} must be a finite number, got {observation} at count {count}. "
-                "To go on past it set on_nan"
-            )
-        if not finite and self.on_nan == "skip":
-            return {**state, "skipped": int(state["skipped"] or 0) + 1}
-        better = finite and self._better(observation, state["best"])
-        best = observation if better else state["best"]
-        cooldown, bad = int(state["cooldown"] or 0), 0 if better else int(state["bad"] or 0) + 1
+        seen = self._heard(observation, count)
+        if seen is None and self.on_nan == "skip":
+            return self._skipped(state)
+        improved = seen is not None and self._better(seen, cast(Any, state["best"]))
+        best = seen if improved else state["best"]
+        cooldown, bad = whole(state, "cooldown"), 0 if improved else whole(state, "bad") + 1
         if cooldown > 0:
             cooldown, bad = cooldown - 1, 0
         level = self.level(state)
@@ -197,149 +271,5 @@ class Plateau(Controller):
             level, cooldown, bad = lower if level - lower > self.eps else level, self.cooldown, 0
         return {**state, "level": level, "best": best, "bad": bad, "cooldown": cooldown}
 
-    def _better(self, observation: float, best: float | None) -> bool:
-        if best is None:
-            return True
-        sign = 1.0 if self.mode == "max" else -1.0
-        if self.threshold_mode == "abs":
-            bar = best + sign * self.threshold
-        else:
-            bar = best * (1.0 + sign * self.threshold * (1.0 if best >= 0 else -1.0))
-        return observation > bar if self.mode == "max" else observation < bar
-
-
-MAX_WINDOW = 1_000
-"""The widest window of `SuccessGates`: its episodes are the bits of one int, and `torch.load` with `weights_only`
-reads ints of up to 2 039 bits.
-"""
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class SuccessGates(Controller):
-    r"""The stage of a curriculum: one more each time that success over a rolling window stays above a gate.
-
-    A measurement is an episode's end: 1 for success, 0 for failure. It joins the window of the last `window` episodes;
-    once that holds at least `min_episodes`, a success rate of `success_rate` or more is one more pass in a row, and
-    any other rate ends the row. The stage goes up by one when the row is `require_consecutive_windows` long, the stage
-    has had `min_stage_episodes`, the cooldown is over, the count is at least `after`, and the stage is below
-    `max_stage`; window, row and episodes then start anew. It never goes down.
-
-    The value is the stage itself, `initial_stage` at first and `max_stage` at most.
-
-    Args:
-        metric: the measurement it listens to, as in `observe(success=...)`.
-        window: how many episodes the rolling rate is over, at most 1 000.
-        min_episodes: how many the window must hold before a rate counts.
-        success_rate: the gate, above 0 and at most 1.
-        max_stage: the last stage.
-        initial_stage: the first one.
-        min_stage_episodes: the least number of episodes in a stage; None for `min_episodes`.
-        require_consecutive_windows: how many windows in a row must pass; each episode makes a new one.
-        cooldown_episodes: so many episodes after an advance the stage cannot advance again.
-        bootstrap_failures: every window starts with so many failures, which count towards `min_episodes` and leave
-            as episodes come: a stage cannot be passed on a few lucky ones.
-        after: the count of the plan's clock before which no advance happens, such as the steps of random actions.
-
-    Raises:
-        ScheduleError: a parameter is out of its range, or a gate cannot be reached; all of them at once.
-
-    Example:
-        >>> gates = SuccessGates(window=4, min_episodes=2, success_rate=0.75, max_stage=1)
-        >>> state = gates.initial()
-        >>> for episode in range(5):
-        ...     state = gates.update(state, 1, episode)
-        >>> gates.level(state), gates.rate(state)
-        (1.0, None)
-    """
-
-    metric: str = "success"
-    window: Annotated[int, CountKind(1)] = 100
-    min_episodes: Annotated[int, CountKind(1)] = 80
-    success_rate: Annotated[float, NumberKind(above=0, at_most=1)] = 0.85
-    max_stage: Annotated[int, CountKind(0)]
-    initial_stage: Annotated[int, CountKind(0)] = 0
-    min_stage_episodes: Annotated[int | None, CountKind(0, optional=True)] = None
-    require_consecutive_windows: Annotated[int, CountKind(1)] = 4
-    cooldown_episodes: Annotated[int, CountKind(0)] = 0
-    bootstrap_failures: Annotated[int, CountKind(0)] = 0
-    after: Count = 0
-
-    def _check(self) -> Iterator[Fault]:
-        for name, value in self.parameters().items():
-            if isinstance(value, Duration) and name != "after":
-                yield Fault(name, f"must be a count of episodes or stages, got {value}")
-                return
-        if self.window > MAX_WINDOW:
-            yield Fault("window", f"must be at most {MAX_WINDOW:_} episodes, got {self.window:_}")
-        if self.window < self.min_episodes:
-            yield Fault(
-                "window",
-                f"holds at most {self.window} episodes, and `min_episodes` asks for {self.min_episodes}: no stage "
-                "could ever be passed. Widen it, or lower min_episodes",
-            )
-        if self.bootstrap_failures > self.window:
-            yield Fault(
-                "bootstrap_failures", f"must fit into the window of {self.window}, got {self.bootstrap_failures}"
-            )
-        if self.initial_stage > self.max_stage:
-            yield Fault("initial_stage", f"must not be above `max_stage` ({self.max_stage}), got {self.initial_stage}")
-
-    def accepts(self, state: State) -> bool:
-        return _whole(state, "stage") >= self.initial_stage
-
-    def initial(self) -> State:
-        return self._stage(self.initial_stage, cooldown=0)
-
-    def _stage(self, stage: int, cooldown: int) -> State:
-        """The state at the start of a stage; `window` holds the last `held` episodes as bits, the newest lowest."""
-        return {
-            "stage": stage,
-            "window": 0,
-            "held": self.bootstrap_failures,
-            "episodes": 0,
-            "passes": 0,
-            "cooldown": cooldown,
-        }
-
-    def level(self, state: State) -> float:
-        return float(min(_whole(state, "stage"), self.max_stage))
-
-    def rate(self, state: State) -> float | None:
-        """The success rate over the window; None while it is empty."""
-        held = _whole(state, "held")
-        return _whole(state, "window").bit_count() / held if held else None
-
-    def update(self, state: State, observation: float, count: int) -> State:
-        success = self._number(observation)
-        if success not in (0.0, 1.0):
-            raise MeasurementError(
-                f"SuccessGates: {self.metric} must be 1 (success) or 0 (failure), got {success:g} at count {count}. "
-                "Show it one episode at a time"
-            )
-        held = min(_whole(state, "held") + 1, self.window)
-        window = (_whole(state, "window") << 1 | int(success)) & ((1 << held) - 1)
-        stage, episodes, cooldown = (_whole(state, key) for key in ("stage", "episodes", "cooldown"))
-        passed = held >= self.min_episodes and window.bit_count() / held >= self.success_rate
-        passes = _whole(state, "passes") + 1 if passed else 0
-        least = self.min_episodes if self.min_stage_episodes is None else self.min_stage_episodes
-        if (
-            passes >= self.require_consecutive_windows
-            and episodes + 1 >= least
-            and cooldown == 0
-            and count >= counted(self.after)
-            and stage < self.max_stage
-        ):
-            return self._stage(stage + 1, self.cooldown_episodes)
-        return {
-            "stage": stage,
-            "window": window,
-            "held": held,
-            "episodes": episodes + 1,
-            "passes": passes,
-            "cooldown": max(cooldown - 1, 0),
-        }
-
-
-def _whole(state: State, key: str) -> int:
-    return int(state[key] or 0)
+    def _better(self, seen: float, best: float | None) -> bool:
+        return better(seen, best, self.threshold, relative=self.threshold_mode == "rel", least=self.mode == "min")

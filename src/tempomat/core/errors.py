@@ -5,6 +5,7 @@ TempomatError
 ├── PlanError (ValueError)          a plan, or the file it came from, has faults
 ├── BindingError (ValueError)       plan, optimizer and targets do not fit together
 ├── StateError (ValueError)         a saved state is damaged, incomplete, or belongs to another plan
+├── ConversionError (ValueError)    another library's schedule cannot be said here, or ours not there
 ├── MeasurementError (ValueError)   an observation is missing, not a number, or for nobody
 ├── RecordError (OSError)           a run folder cannot be written or read as it is
 ├── FigureError (ValueError)        a picture cannot be drawn of what it was given (in `analysis.picture`)
@@ -55,6 +56,10 @@ class BindingError(TempomatError, ValueError):
 
 class StateError(TempomatError, ValueError):
     """A saved state is damaged, incomplete, or belongs to another plan."""
+
+
+class ConversionError(TempomatError, ValueError):
+    """A part of another library's schedule has no counterpart here, or of ours none there; each with its path."""
 
 
 class MeasurementError(TempomatError, ValueError):

@@ -106,6 +106,9 @@ class IntervalTable(Schedule):
     Raises:
         ScheduleError: intervals overlap; one is empty; a key is missing or belongs to another rule.
 
+    Agrees with:
+        No library has it. A `step_decay` table without gaps is a `PiecewiseConstant`.
+
     Example:
         >>> steps = [{"start": 0, "end": 10, "lr": 1e-4}, {"start": 10, "lr": 5e-5}]
         >>> table = IntervalTable(rule="step_decay", intervals=steps)

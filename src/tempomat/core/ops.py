@@ -3,8 +3,8 @@
 A formula takes a count `t` and one of these, and says `ops.cos`, `ops.where`. `SCALAR` works on Python numbers with
 `math`, `NUMPY` on arrays, `ArrayOps` on whatever follows the array API standard (torch, also inside `torch.compile`;
 JAX, also under `jit`). `SCALAR` and `NUMPY` agree to the last bit on every machine: NumPy's vectorised `power`
-differs from `math.pow` by an ulp in 1 of 25 values on CPUs with AVX-512, so powers are taken one by one through
-`math`.
+differs from `math.pow` by an ulp in 1 of 25 values on CPUs with AVX-512, so powers, logarithms, exponentials and
+hyperbolic tangents are taken one by one through `math`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,26 @@ class Ops:
 
     cos: Callable[[Any], Any]
     sqrt: Callable[[Any], Any]
+    exp: Callable[[Any], Any]  # infinite where float64 overflows
+    log: Callable[[Any], Any]  # natural; -inf at 0
+    tanh: Callable[[Any], Any]
+    floor: Callable[[Any], Any]  # still a real number
     where: Callable[[Any, Any, Any], Any]
     counts: Mapping[str, Any] | None = None
+    reach: int = MAX_COUNT
+    """The largest number that integer arithmetic on counts may meet."""
+
+    def reached(self, positions: Sequence[float]) -> Sequence[float]:
+        """The rising positions that a count of this backend can come to."""
+        return positions
+
+    def words(self, t: Any) -> tuple[Any, Any]:
+        """The lower and the upper 32 bits of a count, rounded down where it is real, for arithmetic modulo 2^32."""
+        raise NotImplementedError
+
+    def wrapped(self, word: Any) -> Any:
+        """A sum or product of a word and a number below 2^31, modulo 2^32."""
+        return word & 0xFFFFFFFF
 
     def real(self, t: Any) -> Any:
         """`t` in double precision (JAX without x64: single)."""
@@ -81,11 +99,11 @@ class Ops:
         """`base ** exponent`; one of them is a number. Infinite where float64 overflows."""
         raise NotImplementedError
 
-    def lookup(self, t: Any, boundaries: Sequence[int], values: Sequence[float]) -> Any:
+    def lookup(self, t: Any, boundaries: Sequence[float], values: Sequence[float]) -> Any:
         """`values[k]`, k the number of boundaries at or below `t`."""
         raise NotImplementedError
 
-    def select(self, t: Any, boundaries: Sequence[int], branch: Branch) -> Any:
+    def select(self, t: Any, boundaries: Sequence[float], branch: Branch) -> Any:
         """`branch(k, t)`, k the number of boundaries at or below `t`."""
         raise NotImplementedError
 
@@ -109,11 +127,25 @@ def _power(base: float, exponent: float) -> float:
         return math.inf
 
 
+def _exp(exponent: float) -> float:
+    try:
+        return math.exp(exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _log(number: float) -> float:
+    return math.log(number) if number else -math.inf
+
+
 class ScalarOps(Ops):
     """Python numbers."""
 
     cos = staticmethod(math.cos)
     sqrt = staticmethod(math.sqrt)
+    exp = staticmethod(_exp)
+    log = staticmethod(_log)
+    tanh = staticmethod(math.tanh)
 
     def __init__(self, counts: Mapping[str, int] | None = None) -> None:
         self.counts = counts
@@ -124,6 +156,13 @@ class ScalarOps(Ops):
 
     def real(self, t: Any) -> float:
         return float(t)
+
+    def floor(self, t: float) -> float:
+        return float(math.floor(t)) if math.isfinite(t) else t
+
+    def words(self, t: float) -> tuple[int, int]:
+        whole = int(t)
+        return whole & 0xFFFFFFFF, whole >> 32
 
     def minimum(self, a: Any, b: Any) -> Any:
         return min(a, b)
@@ -137,10 +176,10 @@ class ScalarOps(Ops):
     def full(self, t: float, value: float) -> float:
         return value
 
-    def lookup(self, t: float, boundaries: Sequence[int], values: Sequence[float]) -> float:
+    def lookup(self, t: float, boundaries: Sequence[float], values: Sequence[float]) -> float:
         return values[bisect_right(boundaries, t)]
 
-    def select(self, t: float, boundaries: Sequence[int], branch: Branch) -> float:
+    def select(self, t: float, boundaries: Sequence[float], branch: Branch) -> float:
         return branch(bisect_right(boundaries, t), t, self)
 
 
@@ -149,6 +188,7 @@ class NumpyOps(Ops):
 
     cos = staticmethod(np.cos)
     sqrt = staticmethod(np.sqrt)
+    floor = staticmethod(np.floor)
     where = staticmethod(np.where)
 
     def real(self, t: Any) -> Any:
@@ -157,10 +197,23 @@ class NumpyOps(Ops):
     def full(self, t: Any, value: float) -> Any:
         return np.full(t.shape, value)
 
+    def words(self, t: Any) -> tuple[Any, Any]:
+        whole = t.astype(np.int64)
+        return whole & 0xFFFFFFFF, whole >> 32
+
     def power(self, base: Any, exponent: Any) -> Any:
         if isinstance(exponent, np.ndarray):
             return self._each(lambda one: _power(base, one), cast(Array, exponent))
         return self._each(lambda one: _power(one, exponent), base)
+
+    def exp(self, exponent: Any) -> Any:
+        return self._each(_exp, exponent)
+
+    def log(self, number: Any) -> Any:
+        return self._each(_log, number)
+
+    def tanh(self, angle: Any) -> Any:
+        return self._each(math.tanh, angle)
 
     def _each(self, function: Callable[[float], float], numbers: Array) -> Array:
         """A function of every element; of one where all are the same, as between two drops of a staircase."""
@@ -168,10 +221,10 @@ class NumpyOps(Ops):
             return np.full(numbers.shape, function(float(numbers[0])))
         return np.fromiter(map(function, numbers.tolist()), np.float64, numbers.size)
 
-    def lookup(self, t: Any, boundaries: Sequence[int], values: Sequence[float]) -> Any:
+    def lookup(self, t: Any, boundaries: Sequence[float], values: Sequence[float]) -> Any:
         return np.asarray(values)[np.searchsorted(np.asarray(boundaries), t, side="right")]
 
-    def select(self, t: Any, boundaries: Sequence[int], branch: Branch) -> Any:
+    def select(self, t: Any, boundaries: Sequence[float], branch: Branch) -> Any:
         first, last = bisect_right(boundaries, t.min()), bisect_right(boundaries, t.max())
         if first == last:
             return branch(first, t, self)
@@ -189,7 +242,11 @@ class ArrayOps(Ops):
 
     def __init__(self, xp: Any, dtype: Any, *, in_floats: bool = False) -> None:
         self.in_floats = in_floats  # whether lengths are too long for the backend's integers
-        self.xp, self.dtype, self.cos, self.sqrt, self.where = xp, dtype, xp.cos, xp.sqrt, xp.where
+        self.xp, self.dtype, self.where = xp, dtype, xp.where
+        self.reach = MAX_COUNT if dtype == xp.float64 else 2**24 if in_floats else 2**31 - 1
+        self.cos, self.sqrt, self.exp, self.log, self.tanh, self.floor = (
+            xp.cos, xp.sqrt, xp.exp, xp.log, xp.tanh, xp.floor
+        )  # fmt: skip
 
     def count(self, length: Length) -> int | float:
         count = counted(length)
@@ -200,6 +257,24 @@ class ArrayOps(Ops):
     def starts(self, known: tuple[int, ...] | None, lengths: Sequence[Length]) -> tuple[int | float, ...]:
         return tuple(self.count(one) for one in (lengths if known is None else known))
 
+    def reached(self, positions: Sequence[float]) -> Sequence[float]:
+        if self.in_floats:
+            return [float(one) for one in positions]
+        return positions if self.reach == MAX_COUNT else [one for one in positions if one <= self.reach]
+
+    def words(self, t: Any) -> tuple[Any, Any]:
+        if self.dtype == self.xp.float64:
+            whole = self.xp.astype(t, self.xp.int64)
+            return whole & 0xFFFFFFFF, whole >> 32
+        if self.xp.isdtype(t.dtype, "integral"):
+            return self.xp.astype(t, self.xp.uint32), self.xp.astype(t * 0, self.xp.uint32)
+        whole = self.floor(t)
+        upper = self.floor(whole / 2.0**32)
+        return self.xp.astype(whole - upper * 2.0**32, self.xp.uint32), self.xp.astype(upper, self.xp.uint32)
+
+    def wrapped(self, word: Any) -> Any:
+        return word & 0xFFFFFFFF if self.dtype == self.xp.float64 else word
+
     def real(self, t: Any) -> Any:
         return self.xp.astype(t, self.dtype)
 
@@ -209,13 +284,13 @@ class ArrayOps(Ops):
     def power(self, base: Any, exponent: Any) -> Any:
         return base**exponent
 
-    def lookup(self, t: Any, boundaries: Sequence[int], values: Sequence[float]) -> Any:
+    def lookup(self, t: Any, boundaries: Sequence[float], values: Sequence[float]) -> Any:
         out = self.full(t, values[0])
         for boundary, value in zip(boundaries, values[1:], strict=True):
             out = self.where(t >= boundary, value, out)
         return out
 
-    def select(self, t: Any, boundaries: Sequence[int], branch: Branch) -> Any:
+    def select(self, t: Any, boundaries: Sequence[float], branch: Branch) -> Any:
         out = branch(0, t, self)
         for place, boundary in enumerate(boundaries, 1):
             # a branch is evaluated everywhere, so it sees no count below its own start

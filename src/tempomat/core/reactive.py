@@ -13,7 +13,7 @@ from tempomat.core.fields import NodeKind, kinds_of, read_all
 from tempomat.core.schedule import Clocks, Node, Schedule
 
 if TYPE_CHECKING:
-    from tempomat.core.compose import Composite
+    from tempomat.core.composite import Composite
     from tempomat.core.controllers import Controller
 
 Condition = tuple[str, int, int | None]

@@ -154,6 +154,11 @@ class Node(ABC):
     def __rmul__(self, other: float) -> Any:
         return _compose("Product", parts=(other, self))
 
+    def __pow__(self, exponent: float) -> Any:
+        from tempomat.core.coupling import power
+
+        return power(self, exponent)
+
     def minimum(self, other: Node | float) -> Any:
         """The smaller of the two at every count."""
         return _compose("Minimum", parts=(self, other))
@@ -165,6 +170,10 @@ class Node(ABC):
     def clip(self, *, min: float | None = None, max: float | None = None) -> Any:
         """The value kept between `min` and `max`."""
         return _compose("Clip", schedule=self, min=min, max=max)
+
+    def floor_to(self, step: float) -> Any:
+        """The value rounded down to a multiple of `step`, such as a batch size to a multiple of 8."""
+        return _compose("FloorTo", schedule=self, step=step)
 
     def shift(self, by: int | str | Duration) -> Any:
         """The same curve `by` counts later; before that, its first value."""

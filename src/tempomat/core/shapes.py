@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import Any, final
 
 from tempomat.core.errors import Fault
-from tempomat.core.fields import (
-    Boundaries,
-    Length,
-    NonNegative,
-    OptionalValue,
-    Positions,
-    Positive,
-    Span,
-    Value,
-    Values,
-)
-from tempomat.core.ops import Ops, known_counts
+from tempomat.core.fields import Length, OptionalValue, Positive, Span, Value
+from tempomat.core.ops import Ops
 from tempomat.core.schedule import Clocks, Schedule
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Constant(Schedule):
-    """Always `value`.
+    r"""Always `value`.
+
+    .. math::
+        v(t) = v_0
+
+    Exactly `value` at 0 and at every count after it; it follows no clock.
+
+    Args:
+        value: :math:`v_0`. Any finite number, in the target's unit.
+
+    Raises:
+        ScheduleError: the value is not finite.
+
+    Source:
+        What every optimizer does with a bare number.
+
+    Agrees with:
+        `optax.constant_schedule`; `transformers.get_constant_schedule`; a bare number in PyTorch, Keras, Composer and
+        wherever else one may stand for a schedule. PyTorch's `ConstantLR` is none: it steps up from `base_lr * factor`
+        to `base_lr`, which is `PiecewiseConstant`.
 
     Example:
-        >>> Constant(value=1e-3)(10**15)
-        0.001
+        >>> lr = Constant(value=1e-3)
+        >>> lr(0), lr(10**15)
+        (0.001, 0.001)
     """
 
     value: Value
@@ -63,8 +72,16 @@ class Linear(Schedule):
     Raises:
         ScheduleError: `duration` is below 1, or a value is not finite.
 
+    Source:
+        The interpolation between two points.
+
     Agrees with:
-        `optax.linear_schedule`; `torch.optim.lr_scheduler.LinearLR` as `base_lr * factor`.
+        `optax.linear_schedule`; PyTorch's `LinearLR`, whose factors multiply `base_lr`; the parts before and after the
+        peak of `transformers.get_linear_schedule_with_warmup`; Keras' `PolynomialDecay` with `power=1`; Ignite's
+        `PiecewiseLinear` through two points; fastai's `SchedLin`; fvcore's `LinearParamScheduler` and Composer's
+        `LinearScheduler` on a share of the run; SB3's `LinearSchedule` and its zoo's `lin_`, which fall to 0 over all
+        time steps; RLlib's `[[0, v0], [T, v1]]`; DrQ-v2's `linear(init, final, duration)`; Megatron's and DeepSpeed's
+        linear warmup and decay.
 
     Example:
         >>> warmup = Linear(init_value=0.0, end_value=3e-4, duration=10_000)
@@ -88,21 +105,30 @@ class Polynomial(Schedule):
     r"""A power of the share that is left, from `init_value` to `end_value`, then `end_value`.
 
     .. math::
-        v(t) = v_1 + (v_0 - v_1)\,(1 - \min(t, T) / T)^p
+        v(t) = v_1 + (v_0 - v_1)\,(1 - x^k)^p, \qquad x = \min(t, T) / T
 
-    Exactly `init_value` at 0 and exactly `end_value` from `duration` on. With `power` 1 it is a straight line.
+    Exactly `init_value` at 0 and exactly `end_value` from `duration` on. With `power` and `k_decay` 1 it is a straight
+    line; a `k_decay` above 1 stays longer near `init_value`.
 
     Args:
-        init_value: :math:`v_0`.
-        end_value: :math:`v_1`.
-        duration: :math:`T`, at least 1.
+        init_value: :math:`v_0`. Any finite number, in the target's unit.
+        end_value: :math:`v_1`. Any finite number.
+        duration: :math:`T`, in counts of the clock that drives it, or a duration; at least 1.
         power: :math:`p`, above 0.
+        k_decay: :math:`k`, above 0.
 
     Raises:
-        ScheduleError: `duration` is below 1, `power` is not above 0, or a value is not finite.
+        ScheduleError: `duration` is below 1, `power` or `k_decay` is not above 0, or a value is not finite.
+
+    Source:
+        `k_decay`: Zhang and Li 2020, k-decay (arXiv:2004.05909).
 
     Agrees with:
-        `optax.polynomial_schedule`, `torch.optim.lr_scheduler.PolynomialLR`.
+        `optax.polynomial_schedule`; PyTorch's `PolynomialLR`, which ends at 0; Keras' `PolynomialDecay` without
+        `cycle`; `transformers.get_polynomial_decay_schedule_with_warmup` after its warmup, but for param groups of
+        another learning rate than the default; fastai's `SchedPoly` with the power on the other side; Composer's
+        `PolynomialScheduler`; fvcore's `PolynomialDecayParamScheduler`; timm's `PolyLRScheduler` of one cycle, with its
+        `k_decay`.
 
     Example:
         >>> lr = Polynomial(init_value=1.0, end_value=0.0, duration=10, power=2.0)
@@ -114,10 +140,12 @@ class Polynomial(Schedule):
     end_value: Value
     duration: Span
     power: Positive
+    k_decay: Positive = 1.0
 
     def _at(self, t: Any, ops: Ops) -> Any:
         first, last, length = self.init_value, self.end_value, ops.count(self.duration)
-        left = 1.0 - ops.real(ops.clip(t, 0, length)) / length
+        share = ops.real(ops.clip(t, 0, length)) / length
+        left = 1.0 - (share if self.k_decay == 1.0 else ops.power(share, self.k_decay))
         curve = last + (first - last) * ops.power(left, self.power)
         return ops.where(t <= 0, first, ops.where(t < length, curve, last))
 
@@ -128,24 +156,33 @@ class Cosine(Schedule):
     r"""Half a cosine wave from `init_value` to `end_value`, then `end_value`.
 
     .. math::
-        v(t) = v_1 + \tfrac12 (v_0 - v_1)\,(1 + \cos(\pi \min(t, T) / T))
+        v(t) = v_1 + (v_0 - v_1) \left(\frac{1 + \cos(\pi x^k)}{2}\right)^p, \qquad x = \min(t, T) / T
 
-    Exactly `init_value` at 0 and exactly `end_value` from `duration` on. The argument is evaluated from left to right,
-    :math:`(\pi t) / T`, as PyTorch does.
+    Exactly `init_value` at 0 and exactly `end_value` from `duration` on. With `power` and `k_decay` 1 the angle is
+    evaluated from left to right, :math:`(\pi t) / T`, as PyTorch does.
 
     Args:
         init_value: :math:`v_0`. Any finite number, in the target's unit.
         end_value: :math:`v_1`. Any finite number.
         duration: :math:`T`, in counts of the clock that drives it, or a duration; at least 1.
+        power: :math:`p`, above 0; above 1 it falls earlier.
+        k_decay: :math:`k`, above 0; above 1 it falls later.
 
     Raises:
-        ScheduleError: `duration` is below 1, or a value is not finite.
+        ScheduleError: `duration` is below 1, `power` or `k_decay` is not above 0, or a value is not finite.
 
     Source:
-        Loshchilov and Hutter 2017, SGDR (arXiv:1608.03983).
+        Loshchilov and Hutter 2017, SGDR (arXiv:1608.03983). `k_decay`: Zhang and Li 2020, k-decay (arXiv:2004.05909).
 
     Agrees with:
-        `torch.optim.lr_scheduler.CosineAnnealingLR` up to `duration`; torch climbs again after it.
+        PyTorch's `CosineAnnealingLR` up to `duration`; it climbs again after it. `optax.cosine_decay_schedule`, whose
+        `exponent` is `power` and whose `alpha` is `end_value / init_value`. Keras' `CosineDecay`.
+        `transformers.get_cosine_schedule_with_warmup` and `get_cosine_with_min_lr_schedule_with_warmup` after their
+        warmup, up to the end; both climb again after it, and the floor of the latter is right only in param groups of
+        the default learning rate. timm's `CosineLRScheduler` of one cycle, with its `k_decay`. fastai's `SchedCos`;
+        fvcore's `CosineParamScheduler`; Composer's `CosineAnnealingScheduler`; Ignite's `CosineAnnealingScheduler` over
+        its first `cycle_size`; Megatron's and OLMo-core's cosine decay after their warmup; DeepSpeed's
+        `WarmupCosineLR` after its warmup, where it is one count ahead.
 
     Example:
         >>> lr = Cosine(init_value=1e-3, end_value=1e-5, duration=100)
@@ -156,12 +193,18 @@ class Cosine(Schedule):
     init_value: Value
     end_value: Value
     duration: Span
+    power: Positive = 1.0
+    k_decay: Positive = 1.0
 
     def _at(self, t: Any, ops: Ops) -> Any:
         first, last, length = self.init_value, self.end_value, ops.count(self.duration)
-        angle = math.pi * ops.real(ops.clip(t, 0, length)) / length
-        wave = last + 0.5 * (first - last) * (1.0 + ops.cos(angle))
-        return ops.where(t <= 0, first, ops.where(t < length, wave, last))
+        place = ops.real(ops.clip(t, 0, length))
+        angle = math.pi * place / length if self.k_decay == 1.0 else math.pi * ops.power(place / length, self.k_decay)
+        if self.power == 1.0:
+            curve = last + 0.5 * (first - last) * (1.0 + ops.cos(angle))
+        else:  # the bracket as a square: near the end 1 + cos is mostly rounding, which a small power magnifies
+            curve = last + (first - last) * ops.power(ops.maximum(ops.cos(0.5 * angle), 0.0), 2.0 * self.power)
+        return ops.where(t <= 0, first, ops.where(t < length, curve, last))
 
 
 @final
@@ -176,7 +219,7 @@ class Exponential(Schedule):
     `end_value` where one is given.
 
     Args:
-        init_value: :math:`v_0`.
+        init_value: :math:`v_0`. Any finite number, in the target's unit.
         decay_rate: :math:`r`, above 0.
         every: :math:`s`, the counts after which the value has been multiplied by `decay_rate` once; at least 1.
         staircase: whether it moves only at multiples of `every`.
@@ -186,8 +229,14 @@ class Exponential(Schedule):
         ScheduleError: `every` is below 1, `decay_rate` is not above 0, `end_value` is on the wrong side of
         `init_value`.
 
+    Source:
+        Geometric decay: the same share is lost in the same time.
+
     Agrees with:
-        `torch.optim.lr_scheduler.ExponentialLR`, `optax.exponential_decay`, Keras' `ExponentialDecay`.
+        PyTorch's `ExponentialLR` (its `gamma`, every count); `optax.exponential_decay`, with its `transition_steps`,
+        `staircase` and `end_value`; Keras' `ExponentialDecay`, with its `decay_steps` and `staircase`; Composer's
+        `ExponentialScheduler`; fvcore's `ExponentialParamScheduler` and fastai's `SchedExp`, which give the value at
+        the end instead of a rate: see `Geometric`.
 
     Example:
         >>> lr = Exponential(init_value=0.1, decay_rate=0.5)
@@ -232,10 +281,10 @@ class InverseSqrt(Schedule):
     .. math::
         v(t) = v_0 \sqrt{\frac{\tau}{t + \tau}}
 
-    Exactly `init_value` at 0; half of it after :math:`3 \tau`.
+    Exactly `init_value` at 0; half of it after :math:`3 \tau`. It has no end and goes on towards 0.
 
     Args:
-        init_value: :math:`v_0`.
+        init_value: :math:`v_0`. Any finite number, in the target's unit.
         timescale: :math:`\tau`, at least 1. After a warmup of :math:`W`, the usual choice is :math:`W`.
 
     Raises:
@@ -245,7 +294,8 @@ class InverseSqrt(Schedule):
         Vaswani et al. 2017 (arXiv:1706.03762), section 5.3.
 
     Agrees with:
-        `transformers.get_inverse_sqrt_schedule` after its warmup.
+        `transformers.get_inverse_sqrt_schedule` after its warmup, with its `timescale`; Megatron's
+        `inverse-square-root` and OLMo-core's `InvSqrtWithWarmup` after their warmup, with a timescale of that warmup.
 
     Example:
         >>> lr = InverseSqrt(init_value=1e-3, timescale=1_000)
@@ -259,176 +309,3 @@ class InverseSqrt(Schedule):
     def _at(self, t: Any, ops: Ops) -> Any:
         scale = ops.count(self.timescale)
         return self.init_value * ops.sqrt(scale / (ops.real(t) + scale))
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class StepDecay(Schedule):
-    r"""`init_value`, multiplied by `factor` every `every` counts, at once.
-
-    .. math::
-        v(t) = v_0\, g^{\lfloor t / s \rfloor}
-
-    Exactly `init_value` before `every`; the first drop is at the count `every`. It has no end.
-
-    Args:
-        init_value: :math:`v_0`.
-        factor: :math:`g`, at least 0.
-        every: :math:`s`, at least 1.
-
-    Raises:
-        ScheduleError: `every` is below 1, or `factor` is negative.
-
-    Agrees with:
-        `torch.optim.lr_scheduler.StepLR` (its `gamma` and `step_size`).
-
-    Example:
-        >>> lr = StepDecay(init_value=1.0, factor=0.5, every=10)
-        >>> lr(9), lr(10), lr(25)
-        (1.0, 0.5, 0.25)
-    """
-
-    init_value: Value
-    factor: NonNegative
-    every: Length
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        drops = ops.real(t // ops.count(self.every))
-        return self.init_value * ops.power(self.factor, drops) if self.init_value else ops.full(t, 0.0)
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class MultiStep(Schedule):
-    r"""`init_value`, multiplied by `factor` at each milestone.
-
-    .. math::
-        v(t) = v_0\, g^{k}, \quad k = |\{m : m \le t\}|
-
-    Exactly `init_value` before the first milestone; the product is taken one factor after the other, so each value is
-    the one before it times `factor`. After the last milestone it holds.
-
-    Args:
-        init_value: :math:`v_0`.
-        factor: :math:`g`, at least 0.
-        milestones: counts above 0, strictly increasing.
-
-    Raises:
-        ScheduleError: milestones are unsorted, repeated or below 1, or `factor` is negative.
-
-    Agrees with:
-        `torch.optim.lr_scheduler.MultiStepLR`.
-
-    Example:
-        >>> lr = MultiStep(init_value=1.0, factor=0.5, milestones=(30, 80))
-        >>> lr(29), lr(30), lr(80)
-        (1.0, 0.5, 0.25)
-    """
-
-    init_value: Value
-    factor: NonNegative
-    milestones: Boundaries
-    _values: tuple[float, ...] = field(init=False, repr=False, compare=False)
-    _starts: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
-
-    def _prepare(self) -> None:
-        object.__setattr__(self, "_starts", known_counts(self.milestones))
-        factors = [self.factor] * len(self.milestones)
-        object.__setattr__(self, "_values", tuple(accumulate(factors, float.__mul__, initial=self.init_value)))
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        return ops.lookup(t, ops.starts(self._starts, self.milestones), self._values)
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class PiecewiseConstant(Schedule):
-    r"""One value after another: `values[k]` on :math:`[b_k, b_{k+1})`.
-
-    Exactly `values[0]` before the first boundary, `values[k + 1]` from boundary k on, the last one for ever.
-
-    Args:
-        values: one more than boundaries.
-        boundaries: counts above 0, strictly increasing.
-
-    Raises:
-        ScheduleError: there is not one value more than boundaries; boundaries are unsorted, repeated or below 1.
-
-    Agrees with:
-        Keras' `PiecewiseConstantDecay` but for its boundaries, which belong to the value before them.
-
-    Example:
-        >>> size = PiecewiseConstant(values=(32, 64, 128), boundaries=(500, 1_000))
-        >>> size(499), size(500), size(10_000)
-        (32.0, 64.0, 128.0)
-    """
-
-    values: Values
-    boundaries: Boundaries
-    _starts: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
-
-    def _prepare(self) -> None:
-        object.__setattr__(self, "_starts", known_counts(self.boundaries))
-
-    def _check(self) -> Iterator[Fault]:
-        if len(self.values) != len(self.boundaries) + 1:
-            yield Fault(
-                "values",
-                f"must be one more than the boundaries ({len(self.boundaries)}), got {len(self.values)}",
-            )
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        return ops.lookup(t, ops.starts(self._starts, self.boundaries), self.values)
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class PiecewiseLinear(Schedule):
-    r"""Straight lines through the points :math:`(b_k, v_k)`.
-
-    .. math::
-        v(t) = v_k + (v_{k+1} - v_k)\,\frac{t - b_k}{b_{k+1} - b_k}, \quad b_k \le t < b_{k+1}
-
-    Exactly `values[k]` at `boundaries[k]`; the first value before the first point, the last after the last.
-
-    Args:
-        values: as many as points.
-        boundaries: the counts of the points, from 0, strictly increasing.
-
-    Raises:
-        ScheduleError: there are not as many values as boundaries; boundaries are unsorted or repeated.
-
-    Agrees with:
-        `numpy.interp`, Ignite's `PiecewiseLinear`, RLlib's `[[t, v], ...]`.
-
-    Example:
-        >>> beta = PiecewiseLinear(values=(1.0, 0.5, 1.0), boundaries=(0, 300, 1_000))
-        >>> beta(0), beta(150), beta(300), beta(2_000)
-        (1.0, 0.75, 0.5, 1.0)
-    """
-
-    values: Values
-    boundaries: Positions
-    _starts: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
-
-    def _prepare(self) -> None:
-        object.__setattr__(self, "_starts", known_counts(self.boundaries))
-
-    def _check(self) -> Iterator[Fault]:
-        if len(self.values) != len(self.boundaries):
-            yield Fault(
-                "values",
-                f"must be as many as the boundaries ({len(self.boundaries)}), got {len(self.values)}",
-            )
-
-    def _at(self, t: Any, ops: Ops) -> Any:
-        points, values = ops.starts(self._starts, self.boundaries), self.values
-
-        def line(place: int, t: Any, ops: Ops) -> Any:
-            if place in (0, len(points)):
-                return ops.full(t, values[0 if place == 0 else -1])
-            begin, end, first, last = points[place - 1], points[place], values[place - 1], values[place]
-            share = ops.real(ops.clip(t, begin, end) - begin) / (end - begin)
-            return ops.where(t > begin, first + (last - first) * share, first)
-
-        return ops.select(t, points, line)

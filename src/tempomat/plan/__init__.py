@@ -1,14 +1,15 @@
 """Plans: plain data to frozen schedules and back, with every fault and its path."""
 
-from tempomat.plan.data import to_data
+from tempomat.plan.data import own_types_in, to_data
 from tempomat.plan.diff import Change, diff, diff_data
 from tempomat.plan.files import dumps_plan, load_plan, loads_plan, save_plan
-from tempomat.plan.names import HYPERPARAMETERS, OPTIMIZER_KEYS, EntryName, Range, entry_name
+from tempomat.plan.names import HYPERPARAMETERS, LOOP_FAMILIES, OPTIMIZER_KEYS, EntryName, Range, entry_name
 from tempomat.plan.plan import Plan, fingerprint_of
 from tempomat.plan.schema import schema
 
 __all__ = [
     "HYPERPARAMETERS",
+    "LOOP_FAMILIES",
     "OPTIMIZER_KEYS",
     "Change",
     "EntryName",
@@ -21,6 +22,7 @@ __all__ = [
     "fingerprint_of",
     "load_plan",
     "loads_plan",
+    "own_types_in",
     "save_plan",
     "schema",
     "to_data",

@@ -45,7 +45,8 @@ _SHARE, _MOMENTUM = Range(0, 1), Range(0, 1, high_open=True)
 HYPERPARAMETERS: dict[str, Range] = {
     **dict.fromkeys(("lr", "weight_decay", "eps", "lr_decay", "lambd", "initial_accumulator_value"), _NOT_NEGATIVE),
     **dict.fromkeys(("momentum", "betas", "dampening", "alpha", "rho"), _MOMENTUM),
-    **dict.fromkeys(("grad_clip", "clip_range", "clip_range_vf", "temperature", "target_kl", "noise_clip"), _POSITIVE),
+    **dict.fromkeys(("grad_clip", "clip_range", "clip_range_vf", "clip_param", "temperature"), _POSITIVE),
+    **dict.fromkeys(("target_kl", "noise_clip"), _POSITIVE),
     **dict.fromkeys(
         ("batch_size", "accumulation", "sequence_length", "image_size", "epochs_per_batch", "minibatch_size"),
         Range(1),
@@ -56,10 +57,14 @@ HYPERPARAMETERS: dict[str, Range] = {
     **dict.fromkeys(
         ("ema_decay", "dropout", "epsilon", "label_smoothing", "gamma", "gae_lambda", "tau", "mixup"), _SHARE
     ),
-    **dict.fromkeys(("noise", "difficulty", "loss_weight", "value_coef", "grad_noise"), _NOT_NEGATIVE),
-    "entropy_coef": ANY,
+    **dict.fromkeys(("noise", "difficulty", "stage", "loss_weight", "value_coef", "grad_noise"), _NOT_NEGATIVE),
+    **dict.fromkeys(("entropy_coef", "ent_coef", "entropy_coeff"), ANY),  # CleanRL's word, SB3's, RLlib's
+    "sampling_power": ANY,
 }
 """Names that the field has for hyperparameters, and what each may be."""
+
+LOOP_FAMILIES: dict[str, Range] = {"mixture": _NOT_NEGATIVE}
+"""Groups of entries that are the loop's, with keys that the user chooses: `mixture.web`, `mixture.books`."""
 
 OPTIMIZER_KEYS = frozenset(
     {"lr", "weight_decay", "momentum", "betas", "eps", "dampening", "alpha", "rho", "lr_decay", "lambd"}
@@ -79,7 +84,7 @@ class EntryName:
     @property
     def range(self) -> Range:
         """What the hyperparameter may be; anything finite where the field has no such name."""
-        return HYPERPARAMETERS.get(self.key, ANY)
+        return LOOP_FAMILIES.get(self.group or "") or HYPERPARAMETERS.get(self.key, ANY)
 
 
 def entry_name(name: object) -> EntryName:

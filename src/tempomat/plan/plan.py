@@ -4,7 +4,7 @@ units.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from tempomat.core import Duration, Fault, Horizon, Node, PlanError, ScheduleErr
 from tempomat.core.clock import check_rates
 from tempomat.core.errors import did_you_mean, join_path, shown
 from tempomat.core.fields import CountKind
-from tempomat.plan.data import build, to_data
+from tempomat.plan.data import Own, build, own_types, to_data
 from tempomat.plan.names import entry_name
 from tempomat.plan.text import Lines, located
 
@@ -36,6 +36,8 @@ class Plan:
             for it.
         clock: the unit that drives every schedule not tied to another by `on`.
         rates: what converts between units, such as `steps_per_epoch=100`; see `tempomat.RATES`.
+        own: schedule classes of your own that plain data may name, as `type: my_module.MyShape`. A schedule that is
+            given as an object needs no leave.
 
     Raises:
         PlanError: every fault at once, each with its path.
@@ -60,26 +62,32 @@ class Plan:
         total: int | str | Duration | None = None,
         clock: Unit | str = Unit.OPTIMIZER_STEPS,
         rates: Mapping[str, int] | None = None,
+        own: Iterable[type[Node]] = (),
     ) -> None:
         data = {"schedules": schedules, "total": total, "clock": clock, "rates": rates}
-        self._fill(data, "Plan", {})
+        self._fill(data, "Plan", {}, own_types(own))
 
     @classmethod
-    def from_data(cls, data: object, *, source: str = "plan", lines: Lines | None = None) -> Plan:
-        """A plan from plain data as YAML gives it. `source` and `lines` say in errors where a path stands."""
+    def from_data(
+        cls, data: object, *, source: str = "plan", lines: Lines | None = None, own: Iterable[type[Node]] = ()
+    ) -> Plan:
+        """A plan from plain data as YAML gives it. `source` and `lines` say in errors where a path stands; `own` are
+        classes of the user's own that it may name.
+        """
+        allowed = own_types(own)
         if not isinstance(data, Mapping):
             raise PlanError(f"{source}: must be a mapping with {', '.join(_KEYS)}, got {type(data).__name__}")
         plan = object.__new__(cls)
-        plan._fill(cast(Mapping[str, Any], data), source, lines or {})
+        plan._fill(cast(Mapping[str, Any], data), source, lines or {}, allowed)
         return plan
 
-    def _fill(self, data: Mapping[str, Any], source: str, lines: Lines) -> None:
+    def _fill(self, data: Mapping[str, Any], source: str, lines: Lines, own: Own) -> None:
         faults = [
             Fault(str(key), f"no key of that name.{did_you_mean(str(key), _KEYS)} Keys: {', '.join(_KEYS)}")
             for key in data
             if key not in _KEYS
         ]
-        schedules = _schedules(data.get("schedules"), faults)
+        schedules = _schedules(data.get("schedules"), faults, own)
         total = _checked(CountKind(1, optional=True).read, data.get("total"), "total", faults)
         if isinstance(total, Duration) and any(unit == "%" for unit, _ in total.terms):
             faults.append(Fault("total", f"cannot be a share of itself, got {total}"))
@@ -141,7 +149,11 @@ class Plan:
         return Plan(schedules, total=whole, clock=self.clock, rates=given.rates)
 
     def to_data(self, *, full: bool = False) -> dict[str, Any]:
-        """Plain data that `from_data` reads back as an equal plan; with `full`, defaults are written out too."""
+        """Plain data that `from_data` reads back as an equal plan; with `full`, defaults are written out too.
+
+        Raises:
+            PlanError: schedules that are functions have no plain data; all of them at once, each with its path.
+        """
         data: dict[str, Any] = {}
         if self.total is not None or full:
             data["total"] = str(self.total) if isinstance(self.total, Duration) else self.total
@@ -149,7 +161,13 @@ class Plan:
             data["clock"] = str(self.clock)
         if self.rates or full:
             data["rates"] = dict(sorted(self.rates.items()))
-        data["schedules"] = {name: to_data(node, full=full) for name, node in self.schedules.items()}
+        faults: list[Fault] = []
+        data["schedules"] = {
+            name: _checked(partial(to_data, full=full), node, f"schedules.{name}", faults)
+            for name, node in self.schedules.items()
+        }
+        if faults:
+            raise located("Plan", faults, {})
         return data
 
     @property
@@ -175,7 +193,7 @@ def _plan_of(schedules: dict[str, Node], total: Any, clock: Unit, rates: dict[st
     return Plan(schedules, total=total, clock=clock, rates=rates)
 
 
-def _schedules(given: object, faults: list[Fault]) -> dict[str, Node]:
+def _schedules(given: object, faults: list[Fault], own: Own) -> dict[str, Node]:
     if not isinstance(given, Mapping) or not given:
         faults.append(
             Fault("schedules", "must be a mapping from names to schedules, such as {lr: {type: cosine, ...}}")
@@ -189,7 +207,7 @@ def _schedules(given: object, faults: list[Fault]) -> dict[str, Node]:
     for name, data in entries.items():
         path = join_path("schedules", str(name))
         _checked(entry_name, name, path, faults)
-        nodes[str(name)] = build(data, path, faults)
+        nodes[str(name)] = build(data, path, faults, own)
     return nodes
 
 

@@ -3,5 +3,18 @@
 from tempomat.runs.doctor import Examination, diagnose
 from tempomat.runs.reader import Measured, Run, Series, read_run
 from tempomat.runs.recorder import Mirror, Recordable, Recorder
+from tempomat.runs.replay import replay, replay_plan
 
-__all__ = ["Examination", "Measured", "Mirror", "Recordable", "Recorder", "Run", "Series", "diagnose", "read_run"]
+__all__ = [
+    "Examination",
+    "Measured",
+    "Mirror",
+    "Recordable",
+    "Recorder",
+    "Run",
+    "Series",
+    "diagnose",
+    "read_run",
+    "replay",
+    "replay_plan",
+]

@@ -12,7 +12,7 @@ from typing import Any, final
 from tempomat.core import PlanError, RecordError
 from tempomat.core.errors import did_you_mean
 from tempomat.core.numbers import as_count
-from tempomat.plan import Plan, diff, dumps_plan, load_plan
+from tempomat.plan import Plan, diff, dumps_plan, load_plan, own_types_in
 from tempomat.plan.atomic import write_atomically
 from tempomat.runs.info import INFO, RECORD, check_facts, new_info, new_session, now, read_info, read_plan, write_info
 from tempomat.runs.lock import FolderLock
@@ -77,7 +77,7 @@ class RunFolder:
         """Refuse a plan that is not the recorded one, with what differs, unless that was accepted."""
         if not self.sessions or self._accept:
             return
-        recorded = read_plan(self.path, self.sessions[-1])
+        recorded = read_plan(self.path, self.sessions[-1], own_types_in(plan.schedules.values()))
         if not comes_to(plan, recorded):
             fix = "Use another folder, or go on under the new plan with on_change='accept'"
             raise RecordError(f"{self.path}: {differs('the plan is not the one recorded here', recorded, plan)}. {fix}")
@@ -171,7 +171,7 @@ class RunFolder:
         """Write the plan, unless it is there; one that stands there is never overwritten. Returns the file's name."""
         for session in self.sessions:
             if session["fingerprint"] == plan.fingerprint:
-                read_plan(self.path, session)
+                read_plan(self.path, session, own_types_in(plan.schedules.values()))
                 return session["plan"]
         later = (self.path / f"plan-{number}.yaml" for number in count(2))
         path = (
@@ -223,7 +223,7 @@ def differs(what: str, before: Plan, after: Plan) -> str:
 
 def _holds(path: Path, plan: Plan) -> bool:
     try:
-        return load_plan(path).fingerprint == plan.fingerprint
+        return load_plan(path, own=own_types_in(plan.schedules.values())).fingerprint == plan.fingerprint
     except PlanError:
         return False
 

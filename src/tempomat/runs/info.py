@@ -17,11 +17,12 @@ import json
 import platform
 import sys
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from tempomat.core import PlanError, RecordError
+from tempomat.core import Node, PlanError, RecordError
 from tempomat.plan import Plan, load_plan
 from tempomat.plan.atomic import write_atomically
 
@@ -115,15 +116,15 @@ def read_info(folder: Path) -> Info:
     return found
 
 
-def read_plan(folder: Path, session: Info) -> Plan:
-    """The plan of a session, which must be the one that was recorded.
+def read_plan(folder: Path, session: Info, own: Iterable[type[Node]] = ()) -> Plan:
+    """The plan of a session, which must be the one that was recorded; it may name the user's own classes given.
 
     Raises:
         RecordError: the file is missing, damaged, or another plan by now.
     """
     path = folder / Path(session["plan"]).name
     try:
-        plan = load_plan(path)
+        plan = load_plan(path, own=own)
     except PlanError as error:
         raise RecordError(f"the plan of the run cannot be read: {error}") from error
     if plan.fingerprint != session["fingerprint"]:

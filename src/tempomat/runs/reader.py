@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tempomat.core import RecordError
+from tempomat.core import Node, RecordError
 from tempomat.core.errors import did_you_mean
 from tempomat.plan import Plan
 from tempomat.runs.info import RECORD, Info, read_info, read_plan
@@ -113,8 +113,12 @@ class Run:
             raise RecordError(f"{self.folder / RECORD}: holds what is no number: {error}") from None
 
 
-def read_run(folder: str | os.PathLike[str]) -> Run:
+def read_run(folder: str | os.PathLike[str], *, own: Iterable[type[Node]] = ()) -> Run:
     """A run from its folder. A last row that is torn, as a crash leaves it, is left out.
+
+    Args:
+        folder: where it lies.
+        own: schedule classes of your own that its plan names; see `tempomat.load_plan`.
 
     Raises:
         RecordError: there is no run, or something in it is damaged: `run.json`, a plan, a row, or, in a run that was
@@ -122,7 +126,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     """
     path = Path(folder)
     info = read_info(path)
-    plans = {one["plan"]: read_plan(path, one) for one in _one_of_each_plan(info["sessions"])}
+    plans = {one["plan"]: read_plan(path, one, own) for one in _one_of_each_plan(info["sessions"])}
     record = path / RECORD
     try:
         content = record.read_bytes()

@@ -13,7 +13,7 @@ from typing import Any, cast, final
 
 import numpy as np
 
-from tempomat.core import BindingError, MeasurementError, Node, Reactive, Schedule, Unit
+from tempomat.core import BindingError, MeasurementError, Node, Reactive, Schedule, ScheduleError, Unit
 from tempomat.core.controllers import State
 from tempomat.core.errors import did_you_mean
 from tempomat.core.numbers import MAX_COUNT, as_count
@@ -71,12 +71,17 @@ class Track:
             )
         return value
 
-    def ahead(self, count: int) -> list[float]:
+    def ahead(self, count: int, most: int | None = None) -> list[float]:
         """The values from `count` on; up to the first that the target could not take."""
-        length = min(BLOCK, MAX_COUNT - count + 1)
+        length = min(BLOCK if most is None else most, MAX_COUNT - count + 1)
         if length < 1:
             return []
-        array = self.schedule(np.arange(count, count + length))
+        try:
+            array = self.schedule(np.arange(count, count + length))
+        except ScheduleError:  # a function of the user's may end where the run does
+            if length == 1:
+                return []
+            return self.ahead(count, length // 2)
         values: list[float] = array.tolist()
         if self._range.holds(float(array.min())) and self._range.holds(float(array.max())):  # a NaN is neither
             return values

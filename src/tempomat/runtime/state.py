@@ -13,7 +13,7 @@ from tempomat.core import Controller, Fault, PlanError, StateError, Unit
 from tempomat.core.controllers import State
 from tempomat.core.errors import did_you_mean, list_faults
 from tempomat.core.numbers import MAX_COUNT
-from tempomat.plan import Plan, diff_data, fingerprint_of, to_data
+from tempomat.plan import Plan, diff_data, fingerprint_of, own_types_in, to_data
 from tempomat.runtime.engine import Engine
 
 FORMAT = 1
@@ -31,19 +31,27 @@ def save_state(engine: Engine, *, pending: int = 0, record_offset: int | None = 
     """The engine's state as plain data: what `torch.load(weights_only=True)`, JSON and YAML carry.
 
     `pending` says how many updates the optimizer has made that the clock has not counted yet.
+
+    Raises:
+        StateError: a schedule of the plan is a function, whose change from one run to the next nobody could see.
     """
     state: dict[str, Any] = {
         "format": FORMAT,
-        "plan": engine.plan.to_data(full=True),
+        "plan": _data(engine.plan),
         "fingerprint": engine.plan.fingerprint,
         "counts": dict(engine.counts),
         "controllers": {
-            name: [dict(one) for one in track.states] for name, track in engine.tracks.items() if track.states
+            name: [_plain(one) for one in track.states] for name, track in engine.tracks.items() if track.states
         },
         "pending": pending,
         "record_offset": record_offset,
     }
     return {**state, "checksum": checksum(state)}
+
+
+def _plain(state: State) -> dict[str, Any]:
+    """A controller's state with lists for its tuples, which JSON and YAML have not."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in state.items()}
 
 
 def checksum(state: Mapping[str, Any]) -> str:
@@ -65,7 +73,7 @@ def load_state(engine: Engine, state: object, on_change: OnChange = "refuse") ->
     if on_change not in ("refuse", "keep", "replace", "stretch"):
         raise StateError(f"on_change must be refuse, keep, replace or stretch, got {on_change!r}")
     saved = good["plan"]
-    changes = [str(change) for change in diff_data(saved, engine.plan.to_data(full=True))]
+    changes = [str(change) for change in diff_data(saved, _data(engine.plan))]
     if changes and on_change == "refuse":
         listed = "\n".join(f"  {change}" for change in changes)
         raise StateError(
@@ -73,7 +81,7 @@ def load_state(engine: Engine, state: object, on_change: OnChange = "refuse") ->
             "Say how to go on: on_change='keep' (the saved plan), 'replace' (the new plan at the same count) "
             "or 'stretch' (the new plan at the same share of its total)"
         )
-    plan = _rebuilt(saved) if changes and on_change == "keep" else engine.plan
+    plan = _rebuilt(saved, engine.plan) if changes and on_change == "keep" else engine.plan
     if saved["clock"] != str(plan.clock):
         raise StateError(
             f"the saved plan counts {saved['clock']}, this one {plan.clock}; only on_change='keep' goes on from there"
@@ -143,9 +151,17 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_COUNT
 
 
-def _rebuilt(saved: Mapping[str, Any]) -> Plan:
+def _data(plan: Plan) -> dict[str, Any]:
     try:
-        return Plan.from_data(saved, source="the saved plan")
+        return plan.to_data(full=True)
+    except PlanError as error:
+        raise StateError(f"the plan has no state that could be saved or loaded. {error}", error.faults) from None
+
+
+def _rebuilt(saved: Mapping[str, Any], now: Plan) -> Plan:
+    """The saved plan; it may name what stands in the present one of the user's own classes."""
+    try:
+        return Plan.from_data(saved, source="the saved plan", own=own_types_in(now.schedules.values()))
     except PlanError as error:
         raise StateError(f"on_change='keep': the saved plan cannot be rebuilt. {error}") from None
 
@@ -183,7 +199,10 @@ def _restore_controllers(
             )
         same = strict or _rules(saved["schedules"].get(name)) == [_rule(one) for one in rules]
         if same and _check_all(name, rules, states) and (strict or all(map(_accepts, rules, states))):
-            track.states = [dict(state) for state in states]
+            track.states = [
+                {key: tuple(value) if isinstance(value, list) else value for key, value in state.items()}
+                for state in states
+            ]
             track.schedule = track.under(track.states)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from tempomat.core import BindingError, Duration, MeasurementError, TempomatError
+from tempomat.core import BindingError, Duration, MeasurementError, Schedule, TempomatError
 from tempomat.core.errors import did_you_mean
 from tempomat.plan import Plan
 from tempomat.runtime import Engine, Event, OnChange, load_state, save_state
@@ -23,11 +23,14 @@ Target = Callable[[float], None]
 _LIVE: weakref.WeakKeyDictionary[Optimizer, list[weakref.ref[Any]]] = weakref.WeakKeyDictionary()
 """The schedulers of each optimizer, so that a second writer of one key is refused."""
 
+_DEEPEST = 8
+"""How many wrappers of hosts an optimizer may be in."""
+
 _WRONG_ORDER = (
     "`scheduler.step()` was called before `optimizer.step()`. Call `optimizer.step()` first: "
     "the schedule would otherwise skip its first "
     "value (https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate). "
-    "If a gradient scaler skipped the first update, nothing is wrong."
+    "If a gradient scaler skipped the first update, or gradients are being accumulated, nothing is wrong."
 )
 
 
@@ -197,6 +200,15 @@ class Scheduler(LRScheduler):
         """Every value by entry, as the plan says in float64."""
         return self._engine.asked
 
+    def in_force(self, entry: str) -> Schedule:
+        """The schedule that an entry is at present, with its controllers at their levels.
+
+        Raises:
+            PlanError: the plan has no such entry.
+        """
+        self.plan[entry]
+        return self._engine.tracks[entry].schedule
+
     @property
     def counts(self) -> dict[str, int]:
         """The counters by unit."""
@@ -273,7 +285,7 @@ class Scheduler(LRScheduler):
         """
         asked: dict[int, Any] = {
             id(group): self._engine.asked[name]
-            for name, one in self._bound.items()
+            for name, one in (self._bound if self._engine.started else self._find()).items()  # groups may be reloaded
             if one.key == "lr"
             for group in one.groups
         }
@@ -413,6 +425,7 @@ class Scheduler(LRScheduler):
 def _checked_optimizers(given: object) -> dict[str, Optimizer]:
     optimizers: dict[Any, Any] = dict(cast(Mapping[Any, Any], given)) if isinstance(given, Mapping) else {"": given}
     for name, one in optimizers.items():
+        optimizers[name] = one = _innermost(one)
         if not isinstance(one, Optimizer):
             raise BindingError(
                 f"Scheduler: needs a torch.optim.Optimizer{f' for {name!r}' if name else ''}, got {type(one).__name__}"
@@ -420,6 +433,16 @@ def _checked_optimizers(given: object) -> dict[str, Optimizer]:
     if not optimizers:
         raise BindingError("Scheduler: needs at least one optimizer, got none")
     return optimizers
+
+
+def _innermost(optimizer: Any) -> Any:
+    """The optimizer inside a host's wrappers, such as Accelerate's: they have groups, and no hooks of their own."""
+    for _ in range(_DEEPEST):
+        inner = getattr(optimizer, "optimizer", None)
+        if hasattr(optimizer, "_optimizer_step_pre_hooks") or not hasattr(inner, "param_groups"):
+            break
+        optimizer = inner
+    return optimizer
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from tempomat.analysis.rules.lengths import any_missing
 from tempomat.analysis.rules.registry import Hit, rule
 from tempomat.analysis.structure import Place, end_of
 from tempomat.analysis.study import Entry
-from tempomat.core import Controller, IntervalTable
+from tempomat.core import Controller, IntervalTable, Shift
 from tempomat.core.fields import CountKind, ListOf, kinds_of
 from tempomat.core.recipes import FromRecipe
 
@@ -41,7 +41,9 @@ def ends(case: Case, entry: Entry) -> Iterator[End]:
         # the last interval of a table goes on after its end, so its last own count says what it comes to
         last = own - 1 if isinstance(place.node, IntervalTable) else own
         tree: Any = place.node
-        path = place.path_of("total", "duration", f"intervals[{_last_interval(place.node)}].end", "boundaries")
+        path = place.path_of(
+            "total", "duration", "cycles", f"intervals[{_last_interval(place.node)}].end", "boundaries"
+        )
         falls = tree(own - max(1, own // 100)) > tree(own)
         yield End(place, path, place.count(own), length, tree(last), falls)
 
@@ -210,7 +212,7 @@ def _moments(place: Place) -> Iterator[Moment]:
             befores = [0, *value] if kind.item.at_least == 0 else value
             for k, (one, before) in enumerate(zip(value, befores, strict=False)):
                 yield Moment(f"{name}[{k}]", place.count(one), place.count(before), "decay" if k else "warmup")
-        elif name == "by" or (name == "every" and given.get("staircase", True)):
+        elif (name == "by" and place.kind is Shift) or (name == "every" and given.get("staircase", True)):
             yield Moment(name, place.count(value), place.count(value))
 
 

@@ -11,7 +11,7 @@ from tempomat.analysis.rules.registry import Hit, few, rule
 from tempomat.analysis.study import nodes
 from tempomat.core import Controller
 from tempomat.core.errors import did_you_mean
-from tempomat.plan import HYPERPARAMETERS, EntryName
+from tempomat.plan import HYPERPARAMETERS, LOOP_FAMILIES, EntryName
 
 ALIASES = {
     "learning_rate": "lr",
@@ -166,7 +166,7 @@ def unusual_name(case: Case) -> Iterator[Hit]:
     """
     for entry in case.entries:
         key = entry.target.key
-        if key in HYPERPARAMETERS:
+        if key in HYPERPARAMETERS or entry.target.group in LOOP_FAMILIES:
             continue
         near = difflib.get_close_matches(key, HYPERPARAMETERS, n=1, cutoff=_NEAR)
         here = ALIASES.get(key) or (near[0] if near else None)

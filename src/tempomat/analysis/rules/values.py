@@ -18,7 +18,7 @@ from tempomat.analysis.rules.case import Case, Traced
 from tempomat.analysis.rules.registry import Hit, few, rule
 from tempomat.analysis.structure import Place
 from tempomat.analysis.study import at_first_levels
-from tempomat.core import IntervalTable, Sequence
+from tempomat.core import IntervalTable, Noise, Sequence
 from tempomat.plan import Range
 
 _LARGE = 2.0
@@ -160,7 +160,7 @@ def large_jump(case: Case) -> Iterator[Hit]:
 
     A drop between constants is a schedule; a jump between a warmup and its decay is a typing error. Upwards it can
     throw away what was learned. Parts that only hold values, as a step table does, are never reported, nor are
-    restarts of `repeat`.
+    restarts of `repeat`, of a cyclic shape or of a recipe, and noise is allowed for.
 
     Let the second part begin at the value that the first one reaches. A recipe takes the peak once and cannot
     disagree.
@@ -227,7 +227,7 @@ def _joins(case: Case, place: Place) -> Iterator[Join]:
 
 
 def _part_joins(case: Case, place: Place) -> Iterator[Join]:
-    if place.kind is not Sequence:
+    if place.kind is not Sequence or _by_design(place):
         return
     given = place.node.parameters()
     starts = [0, *given["boundaries"]]
@@ -243,9 +243,25 @@ def _part_joins(case: Case, place: Place) -> Iterator[Join]:
             continue
         if not (_holds(first, int(own)) and _holds(second, _AHEAD)):
             path = place.path_of(f"parts[{k + 1}]")
-            yield Join(path, at, place.clock, goes_on, goes_on or last, begins, 0.0)
+            yield Join(path, at, place.clock, goes_on, goes_on or last, begins, max(map(_noise, (first, second))))
 
 
+def _by_design(place: Place) -> bool:
+    """Whether a recipe wrote the parts, none of which was given to it: it restarts where its name says so."""
+    return place.recipe is not None and not place.recipe.children()
+
+
+def _noise(part: Any) -> float:
+    """How much of a jump, as a logarithm, the noise in a part may be from one count to the next."""
+    sizes = [
+        one.limit or (one.scale if one.kind == "uniform" else _MOST_SIGMAS * one.scale)
+        for one in part.walk()
+        if isinstance(one, Noise)
+    ]
+    return max((math.log((1 + most) / (1 - most)) if most < 1 else math.inf for most in sizes), default=0.0)
+
+
+_MOST_SIGMAS = 3
 _AHEAD = 1_000
 
 

@@ -1,0 +1,203 @@
+"""The catalogue: everything that a plan may name, as its own docstring tells it.
+
+Nothing here knows a schedule by name. What `tempomat.core` exports is in it, and its docstring says the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, final
+
+from tempomat import core
+from tempomat.analysis.docstrings import Docstring, Sample, read_docstring, sample_of
+from tempomat.core import Composite, Controller, Duration, IntervalTable, ScheduleError
+from tempomat.core.errors import did_you_mean
+from tempomat.core.fields import (
+    Choice,
+    CountKind,
+    FactorKind,
+    Flag,
+    Kind,
+    ListOf,
+    NodeKind,
+    NumberKind,
+    Word,
+    defaults_of,
+    kinds_of,
+)
+from tempomat.core.intervals import RULES
+from tempomat.plan.data import registry
+
+GROUPS: Mapping[str, str] = {
+    "shapes": "closed forms of one count",
+    "cycles": "waves, restarts and noise",
+    "recipes": "schedules composed under the names of papers and configs",
+    "compositions": "schedules made of schedules",
+    "controllers": "rules that follow measurements",
+}
+"""The catalogue's chapters, each with what it holds."""
+_ALIAS = re.compile(r"\.|^[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*$|^get_|_schedule$|_decay$|^fit_")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter: its name, what it may be, its default as it is written in Python (empty where it must be given)."""
+
+    name: str
+    kind: str
+    default: str
+    text: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A schedule, recipe, composition or controller.
+
+    Args:
+        builder: the class or function.
+        name: as it is called in Python.
+        types: as plans name it.
+        group: its chapter, one of `GROUPS`.
+        text: its docstring.
+        parameters: in the order of the constructor.
+    """
+
+    builder: Any
+    name: str
+    types: tuple[str, ...]
+    group: str
+    text: Docstring
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def agrees(self) -> str:
+        """Which library has it under which name, as the docstring says."""
+        return self.text.sections.get("Agrees with", "")
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, or nothing."""
+        return self.text.sections.get("Source", "")
+
+    @property
+    def quoted(self) -> tuple[str, ...]:
+        """The names that its `Agrees with` quotes, but for its own parameters."""
+        own = {one.name for one in self.parameters}
+        found = re.findall(r"`([A-Za-z_][\w.]*)`", self.agrees)
+        return tuple(dict.fromkeys(one for one in found if one not in own))
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Those of them that libraries have for a schedule, rather than for a schedule's parameter."""
+        return tuple(one for one in self.quoted if _ALIAS.search(one) and one not in core.__all__)
+
+    @property
+    def sample(self) -> Sample | None:
+        """A representative instance: what its example makes first."""
+        return sample_of(self.builder)
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Everything that a plan may name, chapter by chapter, in the order of names."""
+    builders: dict[Any, list[str]] = {}
+    for type_name, several in registry().items():
+        for one in several:
+            builders.setdefault(one, []).append(type_name)
+    builders[IntervalTable] = list(RULES)
+    found = [_entry(one, tuple(types)) for one, types in builders.items()]
+    order = list(GROUPS)
+    return tuple(sorted(found, key=lambda one: (order.index(one.group), one.name.lower())))
+
+
+def _entry(builder: Any, types: tuple[str, ...]) -> Entry:
+    text = read_docstring(builder)
+    said, defaults = text.items("Args"), defaults_of(builder)
+    parameters = tuple(
+        Parameter(name, describe(kind), _default(defaults[name]) if name in defaults else "", said.get(name, ""))
+        for name, kind in kinds_of(builder).items()
+    )
+    return Entry(builder, builder.__name__, types, _group(builder), text, parameters)
+
+
+def _default(value: Any) -> str:
+    return repr(str(value)) if isinstance(value, Duration) else repr(value)
+
+
+def _group(builder: Any) -> str:
+    if not isinstance(builder, type):
+        return "recipes"
+    if issubclass(builder, Controller):
+        return "controllers"
+    if issubclass(builder, Composite):
+        return "compositions"
+    return "cycles" if builder.__module__.endswith((".cycles", ".noise")) else "shapes"
+
+
+def describe(kind: Kind) -> str:
+    """A kind of parameter in a few words.
+
+    >>> describe(NumberKind(above=0, at_most=1)), describe(CountKind(1)), describe(ListOf(NumberKind()))
+    ('a number above 0 and at most 1', 'a count from 1, or a duration', 'a list: a number each')
+    """
+    if isinstance(kind, NumberKind):
+        bounds = [("at least", kind.at_least), ("above", kind.above), ("below", kind.below), ("at most", kind.at_most)]
+        words = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        return f"a number {words}".strip() + (", or none" if kind.optional else "")
+    if isinstance(kind, CountKind):
+        return f"a count from {kind.at_least}, or a duration" + (", or none" if kind.optional else "")
+    if isinstance(kind, ListOf):
+        return f"a list: {describe(kind.item)} each" + (", increasing" if kind.increasing else "")
+    if isinstance(kind, Choice):
+        return f"one of {', '.join(kind.words)}"
+    if isinstance(kind, FactorKind):
+        return "a number above 0, or a duration"
+    words = {Flag: "true or false", Word: "a name", NodeKind: "a schedule, a controller or a number"}
+    return words.get(type(kind), "a list of intervals")
+
+
+def search(word: str) -> tuple[Entry, ...]:
+    """The entries that speak of a word: in their names, what they are, or the names that libraries have for them."""
+    wanted = word.casefold().strip()
+    return tuple(one for one in entries() if any(wanted in text.casefold() for text in _told(one)))
+
+
+def _told(entry: Entry) -> Iterator[str]:
+    yield from (entry.name, *entry.types, entry.text.summary, entry.agrees, entry.source)
+    yield " ".join(entry.types).replace("_", " ")
+
+
+def find(name: str) -> tuple[Entry, ...]:
+    """The entries of a name: a class's or recipe's own, a plan's `type`, or the one that a library has for it.
+
+    The first of these that fits anything decides; a library's name may belong to several.
+
+    Raises:
+        ScheduleError: nothing has that name; the message suggests one.
+    """
+    everything, wanted = entries(), name.strip().casefold()
+    ways = (
+        [one for one in everything if one.name == name.strip()],
+        [one for one in everything if wanted in (one.name.casefold(), *one.types)],
+        [one for one in everything if wanted in map(str.casefold, one.aliases)],
+        [one for one in everything if wanted in (alias.casefold().rpartition(".")[2] for alias in one.aliases)],
+        [one for one in everything if wanted in map(str.casefold, one.quoted)],
+    )
+    for found in ways:
+        if found:
+            return tuple(found)
+    raise ScheduleError(f"no schedule of the name {name!r}.{suggestion(name)} `tempomat list` shows all")
+
+
+def suggestion(word: str) -> str:
+    """` Did you mean x?` where a name of ours or of a library is near, else an empty string."""
+    known = [name for one in entries() for name in (one.name, *one.types)]
+    known += [alias.rpartition(".")[2] for one in entries() for alias in one.aliases]
+    by_case = {name.casefold(): name for name in reversed(known)}
+    near = did_you_mean(word.casefold(), by_case)
+    return near if not near else f" Did you mean {by_case[near[14:-1]]}?"

@@ -1,0 +1,362 @@
+"""`tempomat convert`: another library's schedule as a plan, and a plan as what another reads."""
+
+from __future__ import annotations
+
+import os
+import re
+from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
+from typing import Any, cast
+
+from tempomat.core import ConversionError, Fault, Node, On, PlanError, TempomatError
+from tempomat.core.errors import did_you_mean, list_faults, shown
+from tempomat.plan import Plan, dumps_plan, load_plan, save_plan
+from tempomat.plan.text import MAX_BYTES, parse_yaml
+
+Given = dict[str, Any]
+
+_EPILOG = """\
+examples:
+  tempomat convert torch CosineAnnealingLR lr=0.1 T_max=100 -o plan.yaml
+  tempomat convert torch checkpoint.pt class=StepLR key=scheduler
+  tempomat convert transformers cosine lr=3e-4 num_training_steps=1000 num_warmup_steps=100
+  tempomat convert optax warmup_cosine_decay init_value=0 peak_value=1e-3 warmup_steps=100 decay_steps=1000
+  tempomat convert timm args.yaml lr=0.1
+  tempomat convert keras CosineDecay initial_learning_rate=1e-3 decay_steps=1000
+  tempomat convert composer LinearWithWarmupScheduler lr=1e-3 t_warmup=100ba max_duration=1000ba
+  tempomat convert rllib '[[0, 1.0e-3], [1000000, 1.0e-5]]'
+  tempomat convert sb3 lin_3e-4 total=1000000
+  tempomat convert drqv2 'linear(1.0,0.1,500000)' --name stddev
+  tempomat convert deepspeed ds_config.json
+  tempomat convert megatron '--lr 3e-4 --lr-decay-style cosine --train-iters 1000'
+  tempomat convert plan.yaml --to rllib --total 1M
+"""
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def add(several: Any, run_options: Callable[[Any], None]) -> None:
+    """Add the command to the parser."""
+    one = several.add_parser(
+        "convert",
+        help="read another library's schedule, or write for one",
+        description="Print the plan of a schedule that another library describes, or a plan as another reads it. What\n"
+        "cannot be represented is named, each part with the reason, and nothing is written.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    one.set_defaults(run=convert)
+    one.add_argument("source", metavar="HOST|PLAN.yaml", help=f"one of {', '.join(_HOSTS)}; or with --to a plan")
+    one.add_argument("words", metavar="WHAT|KEY=VALUE", nargs="*", help="a name or file of the host, and its arguments")
+    one.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
+    one.add_argument(
+        "--name", metavar="ENTRY", help="the plan's entry, where the host describes one value (default: lr)"
+    )
+    one.add_argument("--to", choices=tuple(_TARGETS), help="write a plan for this instead")
+    one.add_argument("--entry", metavar="ENTRY", help="with --to: the entry of the plan, where it takes one")
+    one.add_argument("--every", type=int, metavar="N", help="with --to csv: a line each N counts")
+    run_options(one)
+
+
+def convert(options: Namespace) -> int:
+    """Read another library's schedule, or write a plan for one."""
+    if options.to is not None:
+        text = _exported(options)
+        if options.output is None:
+            print(text, end="" if text.endswith("\n") else "\n")
+        else:
+            _write(options.output, text)
+            print(f"wrote {options.output}")
+        return 0
+    plan = _imported(options)
+    if options.output is None:
+        print(dumps_plan(plan), end="")
+    else:
+        save_plan(plan, options.output)
+        print(f"wrote {options.output}")
+    return 0
+
+
+def _imported(options: Namespace) -> Plan:
+    if options.source not in _HOSTS:
+        if os.path.exists(options.source):
+            raise ConversionError(f"{options.source}: to convert a plan say to what, --to {' or '.join(_TARGETS)}")
+        raise ConversionError(
+            f"no host of the name {shown(options.source)}.{did_you_mean(options.source, _HOSTS)} "
+            f"Hosts: {', '.join(_HOSTS)}"
+        )
+    words = list(options.words)
+    if options.source == "megatron":
+        found = _megatron(words)
+    else:
+        what = words.pop(0) if words and not _KEY.match(words[0]) else None
+        found = _HOSTS[options.source](what, _arguments(words))
+    rates = dict(options.rates)
+    if isinstance(found, Plan):
+        if options.name is not None:
+            raise ConversionError(f"--name: {options.source} names the entries itself: {', '.join(found.schedules)}")
+        total = found.total if options.total is None else options.total
+        return Plan(found.schedules, total=total, clock=found.clock, rates={**found.rates, **rates})
+    return _single(options.name or "lr", found, options.total, rates)
+
+
+def _single(name: str, node: Any, total: Any, rates: dict[str, int]) -> Plan:
+    """A plan of one entry, on the clock that the whole of it is tied to."""
+    if node.builder() is On:
+        return Plan({name: node.parameters()["schedule"]}, total=total, clock=node.parameters()["unit"], rates=rates)
+    return Plan({name: node}, total=total, rates=rates)
+
+
+def _arguments(words: Sequence[str]) -> Given:
+    """`key=value` words; values as YAML has them."""
+    found: Given = {}
+    faults: list[Fault] = []
+    for word in words:
+        if not _KEY.match(word):
+            faults.append(Fault(shown(word), "must be key=value"))
+            continue
+        key, _, text = word.partition("=")
+        if key in found:
+            faults.append(Fault(key, "is given twice"))
+        try:
+            found[key] = parse_yaml(text, key)[0]
+        except PlanError as error:
+            faults.append(Fault(key, str(error)))
+    if faults:
+        raise ConversionError(list_faults("convert", faults), faults)
+    return found
+
+
+def _call(function: Callable[..., Any], what: Any, given: Given) -> Any:
+    """Call an importer with arguments that somebody typed: those it has not, and those it lacks, are named."""
+    known = [one for one in signature(function).parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    open_ended = len(known) < len(signature(function).parameters)
+    names = [one.name for one in known[1:]]
+    faults = [
+        Fault(key, f"no argument of that name.{did_you_mean(key, names)} Arguments: {', '.join(names) or 'none'}")
+        for key in given
+        if key not in names and not open_ended
+    ]
+    faults += [
+        Fault(one.name, f"is missing: {one.name}=...")
+        for one in known[1:]
+        if one.default is Parameter.empty and one.name not in given
+    ]
+    if what is None:
+        faults.append(Fault("", f"needs {known[0].name}: what to convert"))
+    if faults:
+        host = function.__name__.removeprefix("from_").removesuffix("_args")
+        raise ConversionError(list_faults(host, faults), faults)
+    return function(what, **given)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ConversionError(f"{path}: is too large; at most {MAX_BYTES:_} bytes are read")
+        return raw.decode()
+    except OSError as error:
+        raise ConversionError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConversionError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+
+
+def _data(what: str | None, given: Given) -> Any:
+    """The data of a JSON or YAML file, or of the `key` in it; the word itself where it names no such file."""
+    if what is None or not what.lower().endswith((".json", ".yaml", ".yml")):
+        return what
+    try:
+        data = parse_yaml(_text(what), what)[0]
+    except PlanError as error:
+        raise ConversionError(str(error)) from None
+    return _inside(data, given.pop("key", None), what)
+
+
+def _inside(data: Any, key: Any, source: str) -> Any:
+    """What a key leads to: a name, or names and places with dots between them."""
+    if key is None:
+        return data
+    names = [str(key)] if isinstance(data, Mapping) and str(key) in data else str(key).split(".")
+    for name in names:
+        if isinstance(data, Mapping) and name in data:
+            data = cast("Mapping[str, Any]", data)[name]
+        elif isinstance(data, list) and name.isdecimal() and int(name) < len(cast("list[Any]", data)):
+            data = cast("list[Any]", data)[int(name)]
+        else:
+            has = (
+                ", ".join(map(str, cast("Mapping[Any, Any]", data)))
+                if isinstance(data, Mapping)
+                else type(data).__name__
+            )
+            raise ConversionError(f"{source}: key={key}: nothing of the name {name!r}; there is {has}")
+    return data
+
+
+def _torch(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_torch_args, from_torch_state
+
+    if what is None or not (what.endswith((".pt", ".pth", ".bin", ".ckpt")) or os.path.isfile(what)):
+        return _call(from_torch_args, what, given)
+    checkpoint = _saved(what)
+    groups, name = given.pop("groups", None), given.pop("class", None)
+    state = _inside(checkpoint, given.pop("key", None), what)
+    if not isinstance(state, Mapping) or "last_epoch" not in state:
+        keys = (
+            ", ".join(map(str, cast("Mapping[Any, Any]", state)))
+            if isinstance(state, Mapping)
+            else type(state).__name__
+        )
+        raise ConversionError(f"{what}: holds no scheduler's state here, but {keys}. Say where it is: key=NAME")
+    if groups is not None:
+        given["param_groups"] = _inside(checkpoint, groups, what)
+    return _call(lambda name, **more: from_torch_state(name, state, **more), name or "", given) if name else (
+        from_torch_state(None, cast("Mapping[str, Any]", state), **given))  # fmt: skip
+
+
+def _saved(path: str) -> Any:
+    try:
+        import torch
+    except ImportError:
+        from tempomat.core import MissingExtra
+
+        raise MissingExtra("convert torch: to read a saved state needs torch: pip install torch") from None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ConversionError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:  # whatever its unpickler makes of what is no checkpoint
+        first = str(error).strip().splitlines()[:1]
+        raise ConversionError(
+            f"{path}: cannot be read as plain data: {first[0] if first else type(error).__name__}"
+        ) from None
+
+
+def _transformers(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_transformers
+
+    if "lr" in given:
+        given["learning_rate"] = given.pop("lr")
+    known = signature(from_transformers).parameters
+    extra = {key: given.pop(key) for key in list(given) if key not in known}
+    if extra:
+        given["scheduler_specific_kwargs"] = {**given.get("scheduler_specific_kwargs", {}), **extra}
+    return _call(from_transformers, _data(what, given), given)
+
+
+def _optax(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_optax
+
+    return _call(from_optax, what, given)
+
+
+def _timm(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_timm
+
+    data = _data(what, given)
+    args: Any = {**data, **given} if isinstance(data, Mapping) else {**given, **({"sched": data} if data else {})}
+    return from_timm(args)
+
+
+def _keras(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_keras
+
+    data = _data(what, given)
+    if isinstance(data, str) and not data[:1].isdigit():
+        return from_keras({"class_name": data, "config": given})
+    return _call(from_keras, float(data) if isinstance(data, str) else data, given)
+
+
+def _composer(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_composer
+
+    return _call(from_composer, what, given)
+
+
+def _rllib(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_rllib
+
+    return _call(from_rllib, _data(what, given), given)
+
+
+def _sb3(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_sb3
+
+    return _call(from_sb3, _data(what, given), given)
+
+
+def _drqv2(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_drqv2
+
+    return _call(from_drqv2, what, given)
+
+
+def _deepspeed(what: str | None, given: Given) -> Any:
+    from tempomat.convert import from_deepspeed
+
+    return _call(from_deepspeed, what, given)
+
+
+def _megatron(words: Sequence[str]) -> Any:
+    from tempomat.convert import from_megatron
+
+    data = _data(words[0] if words else "", {})
+    return from_megatron(data if isinstance(data, Mapping) else " ".join(words))
+
+
+_HOSTS: dict[str, Callable[[str | None, Given], Any]] = {
+    "torch": _torch,
+    "transformers": _transformers,
+    "optax": _optax,
+    "timm": _timm,
+    "keras": _keras,
+    "composer": _composer,
+    "rllib": _rllib,
+    "sb3": _sb3,
+    "drqv2": _drqv2,
+    "deepspeed": _deepspeed,
+    "megatron": lambda what, _: _megatron([what] if what else []),
+}
+
+
+def _exported(options: Namespace) -> str:
+    if options.words:
+        raise ConversionError(f"--to {options.to}: takes a plan and nothing else, got {' '.join(options.words)}")
+    plan = load_plan(options.source)
+    subject: Any = plan
+    if options.entry is not None:
+        subject = Plan({options.entry: plan[options.entry]}, total=plan.total, clock=plan.clock, rates=plan.rates)
+    return _TARGETS[options.to](subject, options)
+
+
+def _csv(subject: Plan | Node, options: Namespace) -> str:
+    from tempomat.convert import to_csv
+
+    return to_csv(cast("Any", subject), every=options.every, total=options.total, **dict(options.rates))
+
+
+def _rllib_list(subject: Plan, options: Namespace) -> str:
+    import json
+
+    from tempomat.convert import to_rllib
+
+    total = subject.total if options.total is None else options.total
+    if total is None:
+        raise ConversionError("--to rllib: needs the run's length. Give the plan a `total`, or --total")
+    return json.dumps(to_rllib(cast("Any", subject), total, **dict(options.rates)))
+
+
+_TARGETS: dict[str, Callable[[Any, Namespace], str]] = {"csv": _csv, "rllib": _rllib_list}
+
+
+def _write(path: str, text: str) -> None:
+    from pathlib import Path
+
+    from tempomat.plan.atomic import write_atomically
+
+    try:
+        write_atomically(Path(path), (text if text.endswith("\n") else f"{text}\n").encode())
+    except OSError as error:
+        raise TempomatError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,183 @@
+"""`tempomat list` and `tempomat show`: the catalogue on a terminal, and as a page."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tempomat.analysis.catalogue import Entry
+
+_NARROWEST, _WIDEST = 40, 100
+PAGE = "catalogue.md"
+"""The page that `tempomat list --write` writes."""
+
+
+def add(several: Any) -> None:
+    """Add the commands to the parser."""
+    one = several.add_parser(
+        "list",
+        help="list the schedules and controllers",
+        description="List what a plan may name: shapes, cycles, recipes, compositions, controllers. A word chooses "
+        "those that speak of it, in their names, descriptions, sources, or the names that libraries have for them.",
+    )
+    one.set_defaults(run=listed)
+    one.add_argument("word", metavar="WORD", nargs="?", help="such as cosine, warmup, OneCycleLR, arXiv:1608.03983")
+    one.add_argument("--write", metavar="FOLDER", help=f"write the whole catalogue there instead: {PAGE} and pictures")
+    two = several.add_parser(
+        "show",
+        help="explain a schedule or controller",
+        description="Show a schedule or controller: formula, ends, parameters, picture, YAML and Python to copy, and "
+        "which library has it under which name.",
+    )
+    two.set_defaults(run=show)
+    two.add_argument("name", metavar="NAME", help="a class, recipe or `type`, or a library's name: CosineAnnealingLR")
+    two.add_argument("--png", metavar="FILE", help="write its picture there instead")
+    two.add_argument("--html", metavar="FILE", help="write one self-contained page there instead, to hover and zoom")
+    two.add_argument("--log", action="store_true", help="values on a logarithmic axis")
+    two.add_argument("--width", type=int, metavar="N", help="columns (default: the terminal's)")
+    two.add_argument("--height", type=int, metavar="N", help="rows of each curve")
+
+
+def listed(options: Namespace) -> int:
+    """Print the catalogue, or what of it speaks of a word."""
+    from tempomat.analysis.catalogue import GROUPS, entries, search, suggestion
+
+    if options.write:
+        return _written(Path(options.write))
+    chosen = search(options.word) if options.word else entries()
+    if not chosen:
+        near = suggestion(options.word)
+        print(f"tempomat: nothing speaks of {options.word!r}.{near} `tempomat list` shows all", file=sys.stderr)
+        return 2
+    width, room = _columns(), max(len(one.name) for one in chosen)
+    for group, what in GROUPS.items():
+        found = [one for one in chosen if one.group == group]
+        if found:
+            print(f"{group}: {what}")
+        for one in found:
+            print(f"  {one.name:{room}}  {_fitted(_plain(one.text.summary), width - room - 4)}".rstrip())
+            names = _answering(one, options.word) if options.word else []
+            for line in textwrap.wrap(", ".join(names), max(width - room - 6, 20), break_long_words=False):
+                print(f"  {'':{room}}  = {line}")
+        if found:
+            print()
+    print("`tempomat show NAME` explains one, with its picture.")
+    return 0
+
+
+def _answering(entry: Entry, word: str) -> list[str]:
+    """The names that libraries have for an entry and that the word is in."""
+    return [alias for alias in entry.aliases if word.casefold() in alias.casefold()]
+
+
+def show(options: Namespace) -> int:
+    """Explain one entry, or draw it into a file."""
+    from tempomat.analysis.catalogue import find
+    from tempomat.analysis.drawing import picture_of
+    from tempomat.analysis.picture import html, png, terminal
+    from tempomat.cli.commands import write
+
+    first, *others = find(options.name)
+    if options.png or options.html:
+        figure = picture_of(first)
+        if options.png:
+            png(figure, options.png, log=options.log)
+            print(f"wrote {options.png}")
+        if options.html:
+            write(options.html, html(figure, log=options.log))
+            print(f"wrote {options.html}")
+        return 0
+    width = min(options.width or _columns(), _WIDEST)
+    for line in _head(first, width):
+        print(line)
+    if first.sample is not None:
+        figure = picture_of(first)
+        print(terminal(figure, width=options.width or width, height=options.height, log=options.log))
+        print()
+    for line in _tail(first, width):
+        print(line)
+    if others:
+        print(f"The name {options.name} also fits {', '.join(one.name for one in others)}.")
+    return 0
+
+
+def _head(entry: Entry, width: int) -> Iterator[str]:
+    from tempomat.analysis.docstrings import split_prose
+    from tempomat.analysis.formulas import as_text
+
+    yield f"{entry.name}   {entry.group}   type: {', '.join(entry.types)}"
+    yield ""
+    yield from _wrapped(entry.text.summary, width)
+    for is_formula, text in split_prose(entry.text.prose):
+        yield ""
+        yield from (f"    {line}" for line in as_text(text).splitlines()) if is_formula else _wrapped(text, width)
+    yield ""
+    if entry.parameters:
+        yield "parameters"
+    for one in entry.parameters:
+        default = f" = {one.default}" if one.default else ""
+        yield from _wrapped(f"{one.name}{default}: {one.kind}. {one.text}".rstrip(), width, "  ", "      ")
+    yield ""
+
+
+def _tail(entry: Entry, width: int) -> Iterator[str]:
+    from tempomat.plan import Plan, dumps_plan
+
+    sample = entry.sample
+    if sample is not None:
+        yield "YAML"
+        yield from textwrap.indent(dumps_plan(Plan({sample.name or "value": sample.tree})).rstrip(), "  ").splitlines()
+        yield from ("", "Python")
+        yield from textwrap.indent(sample.source, "  ").splitlines()
+        yield ""
+    for heading, text in (("who has it", entry.agrees), ("source", entry.source)):
+        if text:
+            yield heading
+            for line in text.split("\n\n"):
+                yield from _wrapped(line, width, "  ")
+            yield ""
+
+
+def _written(folder: Path) -> int:
+    """Write the page and its pictures."""
+    from tempomat.analysis.gallery import PICTURES, draw, page
+    from tempomat.cli.commands import write
+
+    pictures = folder / PICTURES
+    pictures.mkdir(parents=True, exist_ok=True)
+    for path in draw(pictures):
+        print(f"wrote {path}")
+    write(str(folder / PAGE), page())
+    print(f"wrote {folder / PAGE}")
+    return 0
+
+
+def _plain(text: str) -> str:
+    from tempomat.analysis.formulas import inline
+
+    return inline(text)
+
+
+def _wrapped(text: str, width: int, indent: str = "", rest: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        _plain(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent if rest is None else rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _fitted(text: str, width: int) -> str:
+    return textwrap.shorten(text, max(width, 20), placeholder=" ...")
+
+
+def _columns() -> int:
+    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)

@@ -1,0 +1,67 @@
+"""PyTorch's schedulers built from their names and arguments, to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from tempomat.convert.faults import Faults
+from tempomat.convert.torch_parts import CLASSES, no_class
+from tempomat.core.errors import shown
+
+
+def optimizer_of(kind: str, lr: float | Mapping[str, float] | None, faults: Faults) -> Any:
+    """An optimizer to build schedulers on: a group of one parameter for each learning rate."""
+    import torch
+
+    cls = getattr(torch.optim, kind, None) if kind.isidentifier() else None
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        faults.add("optimizer", f"torch.optim has no optimizer {shown(kind)}")
+        faults.check()
+    one_rate = {"": 1.0 if lr is None else lr}
+    rates = cast("Mapping[str, Any]", lr if isinstance(lr, Mapping) else one_rate)
+    groups: list[dict[str, Any]] = []
+    for name, rate in rates.items():
+        one: dict[str, Any] = {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate}
+        groups.append({**one, "name": name} if name else one)
+    try:
+        return cast("Any", cls)(groups, lr=min(rates.values()))  # which it checks
+    except (TypeError, ValueError) as error:
+        faults.add("lr", str(error))
+        faults.check()
+
+
+def build(name: object, arguments: Mapping[str, Any], optimizer: Any, path: str, faults: Faults) -> Any:
+    """One of PyTorch's schedulers; those inside it first, since building one changes the optimizer."""
+    import torch
+
+    if name not in CLASSES:
+        faults.add(path, no_class(name))
+        return None
+    given = dict(arguments)
+    if name in ("SequentialLR", "ChainedScheduler"):
+        given["schedulers"] = _build_all(given.get("schedulers"), optimizer, path, faults)
+    if faults.found:
+        return None
+    home: Any = torch.optim.swa_utils if name == "SWALR" else torch.optim.lr_scheduler
+    try:
+        if name == "ChainedScheduler":
+            return home.ChainedScheduler(given.pop("schedulers"), optimizer=optimizer, **given)
+        return getattr(home, str(name))(optimizer, **given)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        faults.add(path, f"PyTorch refuses it: {error}")
+        return None
+
+
+def _build_all(parts: object, optimizer: Any, path: str, faults: Faults) -> list[Any]:
+    where = f"{path}.schedulers" if path else "schedulers"
+    if not isinstance(parts, (list, tuple)) or not all(
+        isinstance(one, Mapping) and "name" in one for one in cast("list[Any]", parts)
+    ):
+        faults.add(where, 'must be a list of mappings such as {"name": "LinearLR", "total_iters": 10}')
+        return []
+    built: list[Any] = []
+    for place, one in enumerate(cast("list[Mapping[str, Any]]", parts)):
+        arguments = {key: value for key, value in one.items() if key != "name"}
+        built.append(build(one["name"], arguments, optimizer, f"{where}[{place}]", faults))
+    return built
