@@ -211,3 +211,34 @@ def test_a_controllers_picture_shows_it_act(name):
     (rule,) = sample.tree.controllers
     assert heard.name == rule.metric
     assert heard.values.tolist() == measurements(rule)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("get_cosine_schedule_with_warmup", "warmup_cosine"),
+        ("HalfCosWithWarmup", "half_cosine"),
+        ("PolynomialDecay", "Polynomial"),
+        ("ReduceLROnPlateau", "Plateau"),
+        ("PlateauLRScheduler", "Plateau"),
+        ("SeqLengthWarmup", "length_warmup"),
+        ("fixed_root", "difficulty"),
+        ("ExponentialDecay", "Exponential"),
+        ("WSDLRScheduler", "warmup_stable_decay"),
+        ("cosine_with_restarts", "CosineRestarts"),
+        ("--rampup-batch-size", "batch_ramp"),
+        ("WSD-S", "wsd_s"),
+        ("flat-cosine", "flat_cosine"),
+        ("onecycle", "one_cycle"),
+        ("k_decay", "Cosine"),
+        ("three_phase", "one_cycle"),
+    ],
+)
+def test_of_several_the_one_that_is_the_whole_of_it_comes_first(name, first):
+    assert find(name)[0].name == first
+
+
+def test_our_own_name_comes_before_a_librarys():
+    names = [one.name for one in find("exponential_decay")]
+    assert names[0] == "IntervalTable"
+    assert "Exponential" in names

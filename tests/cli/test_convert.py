@@ -245,3 +245,51 @@ def test_the_pages_python_runs_as_shown() -> None:
     runner = doctest.DocTestRunner()
     runner.run(doctest.DocTestParser().get_doctest(session, {}, "convert.md", None, 0))
     assert runner.failures == 0
+
+
+ZOO = """
+atari:
+  n_timesteps: !!float 1e7
+  learning_rate: lin_2.5e-4
+  clip_range: 0.1
+Pong: &pong
+  n_timesteps: !!float 1e6
+  learning_rate: !!float 1e-4
+Breakout:
+  <<: *pong
+  n_timesteps: !!float 2e6
+"""
+
+
+def test_a_zoos_file_is_read_as_its_makers_write_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ppo.yml").write_text(ZOO, encoding="utf-8")
+    code, out, _ = run(capsys, "sb3", "ppo.yml", "key=atari")
+    line = tm.Linear(init_value=2.5e-4, end_value=0.0, duration=10_000_000)
+    assert code == 0
+    assert tm.loads_plan(out) == tm.Plan({"lr": line, "clip_range": 0.1}, total=10_000_000, clock="env_steps")
+    _, out, _ = run(capsys, "sb3", "ppo.yml", "key=Breakout")
+    assert tm.loads_plan(out) == tm.Plan({"lr": 1e-4}, total=2_000_000, clock="env_steps")
+    code, _, err = run(capsys, "sb3", "ppo.yml")
+    assert (code, err) == (2, "tempomat: ppo.yml: holds several. Say which: key=NAME; there is atari, Pong, Breakout\n")
+
+
+def test_an_epochs_steps_reach_the_hosts_that_need_them(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["composer", "LinearWithWarmupScheduler", "lr=1e-3", "t_warmup=0.06dur", "max_duration=10ep"]
+    _, out, _ = run(capsys, *words, "--steps-per-epoch", "100")
+    assert tm.loads_plan(out)["lr"] == tm.warmup_linear(peak_value=1e-3, warmup=60, total=1_000)
+    _, out, _ = run(
+        capsys, "timm", "--sched cosine --lr 0.1 --epochs 30 --sched-on-updates", "--steps-per-epoch", "100"
+    )
+    lr = tm.loads_plan(out)["lr"]
+    assert lr(2_999) > 0.0 == lr(3_000)
+
+
+def test_the_options_of_training_arguments_are_taken_under_their_name(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["transformers", "cosine_with_min_lr", "lr=2e-4", "num_training_steps=100"]
+    _, out, _ = run(capsys, *words, "lr_scheduler_kwargs={min_lr_rate: 0.5}")
+    assert tm.loads_plan(out)["lr"](100) == 1e-4
+    _, _, err = run(capsys, *words, "min_lr_rate=0.5", "num_warmup_stps=10")
+    assert "num_warmup_stps: no argument of that name. Did you mean num_warmup_steps?" in err

@@ -88,7 +88,7 @@ def test_a_loss_that_was_not_judged_is_not_called_healthy(tmp_path, capsys):
         recorder.write(scheduler, score=1.0)
     assert main(["doctor", str(tmp_path / "run")]) == 0
     text = capsys.readouterr().out
-    assert "TD200 note: loss-not-judged\n  measured: none of val_loss, loss, train_loss was measured" in text
+    assert "TD200 note: loss-not-judged\n  measured: none of val_loss, loss, train_loss, success_rate was" in text
     assert text.endswith("Nothing wrong was seen in the run itself; how its loss went was not judged.\n")
 
 

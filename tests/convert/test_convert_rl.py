@@ -106,7 +106,8 @@ def test_the_exploration_of_dqn_is_an_epsilon() -> None:
     plan = from_sb3({"n_timesteps": 50_000, "exploration_fraction": 0.16, "exploration_final_eps": 0.04})
     assert [plan["epsilon"](step) for step in (0, 4_000, 8_000, 50_000)] == [1.0, 0.52, 0.04, 0.04]
     early = from_sb3({"exploration_fraction": 0.16})
-    assert early["epsilon"] == tm.on("env_steps", tm.Linear(init_value=1.0, end_value=0.05, duration="16%"))
+    assert early["epsilon"] == tm.Linear(init_value=1.0, end_value=0.05, duration="16%")
+    assert early.clock == "env_steps"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import argparse
 import warnings
 from typing import Any
 
-import numpy as np
 import libraries
+import numpy as np
 import pytest
 
 import tempomat as tm
@@ -195,5 +195,17 @@ def test_a_missing_learning_rate_or_misspelt_script_argument_is_named() -> None:
         from_timm({"sched": "cosine"})
     with pytest.raises(tm.ConversionError, match=r"lr_cycle_mull: no argument of timm's training script"):
         from_timm(script(lr_cycle_mull=2.0))
-    with pytest.raises(tm.ConversionError, match=r"timm: needs the arguments as a mapping or namespace, got 'cosine'"):
+    with pytest.raises(tm.ConversionError, match=r"timm: needs the arguments as a .* or a command line, got 'cosine'"):
         from_timm("cosine")
+
+
+def test_the_training_scripts_command_line_has_the_scripts_own_defaults():
+    line = "--sched cosine --epochs 300 --warmup-epochs 5 --warmup-lr 1e-6 --min-lr 1e-5 --cooldown-epochs 10 --lr 5e-4"
+    words = {"sched": "cosine", "epochs": 300, "warmup_lr": 1e-6, "min_lr": 1e-5, "cooldown_epochs": 10, "lr": 5e-4}
+    assert from_timm(f"train.py data {line} -b 128 --opt adamw") == from_timm({**words, "warmup_epochs": 5})
+    steps = from_timm("--sched multistep --lr 1.0 -b 128 --warmup-epochs=0")
+    assert [steps(count) for count in (88, 89, 179, 269)] == pytest.approx([1.0, 0.1, 0.01, 0.001], rel=1e-12, abs=0)
+    one = from_timm("--sched multistep --lr 1.0 --decay-milestones 30 --warmup-epochs 0")
+    assert (one(28), one(29), one(299)) == (1.0, 0.1, 0.1)
+    with pytest.raises(tm.ConversionError, match=r"decay_milestone: no argument .* Did you mean decay_milestones\?"):
+        from_timm("--sched multistep --lr 1.0 --decay-milestone 30")

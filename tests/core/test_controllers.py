@@ -5,6 +5,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -410,7 +411,7 @@ def test_a_rule_of_ones_own_needs_its_reducer_alone():
         def update(self, state, observation, count):
             return {"level": self.level(state) * (0.5 if observation > self.bound else 1.0)}
 
-        def level(self, state):
+        def level(self, state) -> Any:
             return state["level"]
 
     rule = Halve()

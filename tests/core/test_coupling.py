@@ -1,6 +1,7 @@
 """Powers of trees, and a rate that follows a batch size: against the printed formulas."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +27,11 @@ def test_the_square_root_rule_scales_by_its_root():
 
 
 def test_a_rate_may_follow_a_batch_size_that_follows_measurements():
-    size = tm.NoiseScale(min_value=32, max_value=1024)
-    lr = tm.coupled(schedule=LINE, to=size, rule="sqrt")
+    size: Any = tm.NoiseScale(min_value=32, max_value=1024)
+    lr: Any = tm.coupled(schedule=LINE, to=size, rule="sqrt")
     assert [rule.metric for rule in lr.controllers] == ["noise_scale"]
     assert lr.given([128.0])(0) == 0.3 * 2.0
-    both = tm.coupled(schedule=LINE * tm.Plateau(), to=size)
+    both: Any = tm.coupled(schedule=LINE * tm.Plateau(), to=size)
     assert both.given([0.5, 64.0])(0) == 0.3 * 0.5 * 2.0
 
 

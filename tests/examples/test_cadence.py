@@ -8,7 +8,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "cadence.py"
 
 def test_a_run_that_was_broken_off_evaluates_and_saves_as_the_unbroken_one(tmp_path):
     spec = importlib.util.spec_from_file_location("cadence_example", EXAMPLE)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     result = example.main(tmp_path / "picture.png")

@@ -10,7 +10,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "replay.py"
 
 def test_what_a_plateau_and_a_person_did_happens_again_under_another_seed(tmp_path):
     spec = importlib.util.spec_from_file_location("replay_example", EXAMPLE)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     result = example.main(str(tmp_path), str(tmp_path / "picture.png"))

@@ -105,7 +105,7 @@ def test_25_each_network_has_its_own_learning_rate():
 
 @pytest.mark.filterwarnings("default")  # Ray and RLlib warn of themselves, in every release of others
 def test_26_rllib_trains_at_the_rate_that_was_asked_for():
-    """RLlib's new stack reads its `lr_schedule` not at all: #6096, #8368, PR#49363."""
+    """RLlib's `lr_schedule` was ignored in silence: #6096, #8368, PR#49363. Now it is refused."""
     pytest.importorskip("ray.rllib")
     import ray
     from ray.rllib.algorithms.ppo import PPOConfig
@@ -135,6 +135,8 @@ def test_26_rllib_trains_at_the_rate_that_was_asked_for():
         assert rates(ours) == pytest.approx([plan.resolve()["lr"](at) for at in (0, 64, 128)], rel=1e-6, abs=0)
         theirs = config().training(lr=1e-3)
         theirs.lr_schedule = [[0, 1e-3], [256, 0.0]]
-        assert rates(theirs) == [1e-3] * 3
+        with pytest.raises(ValueError, match="`lr_schedule` is deprecated"):
+            rates(theirs)
+        assert rates(theirs.copy(copy_frozen=False).experimental(_validate_config=False)) == [1e-3] * 3
     finally:
         ray.shutdown()

@@ -285,3 +285,43 @@ def test_a_long_value_is_not_repeated_whole_in_its_message():
         with pytest.raises(tm.PlanError, match=r"schedules.lr") as caught:
             tm.loads_plan(f"schedules: {{lr: {entry}}}")
         assert len(str(caught.value)) < 2_000
+
+
+FOREIGN = """
+base: &base
+  total: !!float 1e6
+  rate: !!str 1e-3
+  on: !!bool true
+other:
+  <<: *base
+  rate: 2e-3
+"""
+
+
+def test_a_file_of_another_program_may_have_yamls_own_tags_and_begin_an_entry_with_another():
+    base = {"total": 1_000_000, "rate": "1e-3", "on": True}
+    assert parse_yaml(FOREIGN, foreign=True)[0] == {"base": base, "other": {**base, "rate": 0.002}}
+    with pytest.raises(tm.PlanError, match="anchors and aliases"):
+        parse_yaml(FOREIGN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {x: 1}\nb: {c: {<<: *a}}",
+        "a: &a {x: 1}\nb: *a",
+        "a: &a {x: 1}\nb: {<<: [*a, *a]}",
+        "a: &a {<<: *a}",
+        "a: &a [1]\nb: {<<: *a}",
+        "b: {<<: *nobody}",
+        "*nobody",
+    ],
+)
+def test_no_other_alias_is_read_so_that_no_text_grows(text):
+    with pytest.raises(tm.PlanError, match=r"the alias \*\w+ is read only in an entry that begins with another"):
+        parse_yaml(text, foreign=True)
+
+
+def test_tags_that_build_objects_are_refused_in_any_file():
+    with pytest.raises(tm.PlanError, match=r"tags \(tag:yaml.org,2002:python/object/apply:os.system\) are not read"):
+        parse_yaml("a: !!python/object/apply:os.system [true]", foreign=True)

@@ -427,3 +427,51 @@ def test_a_regression_oscillates_late_at_a_constant_lr_and_not_under_a_decay(tmp
     assert weights(found(constant)["TD203"])["lr not decayed enough"] == "likely"
     decayed = tm.Plan({"lr": tm.Cosine(init_value=0.12, end_value=0.0012, duration=400)}, total=400)
     assert "TD203" not in found(train(tmp_path / "decayed", decayed, validate=True))
+
+
+GATES = {"curriculum_stage": tm.SuccessGates(window=10, min_episodes=5, success_rate=0.85, max_stage=1)}
+
+
+def staged(folder, rate, *, stage=1, steps=150, entries=GATES, **given):
+    """A run of two stages, the last of which began at 40, with a success rate from there on."""
+    passed = {"event": "decision", "entry": "curriculum_stage", "controller": 0, "level": 1.0}
+    events = [{**passed, "counts": {"optimizer_steps": 40}}] if stage else []
+    measured = {"eval/success_rate": lambda t: rate(t) if t >= 0.2 else 0.9}
+    now = {"applied": lambda count: {"curriculum_stage": float(stage and count >= 40)}} if entries is GATES else {}
+    return record(folder, entries, measured, steps=steps, events=events, **{**now, **given})
+
+
+def test_a_run_whose_last_stage_was_held_has_not_ended_early(tmp_path):
+    assert "TD101" not in found(staged(tmp_path / "held", lambda t: 0.85))
+    assert "TD101" in found(staged(tmp_path / "below", lambda t: 0.84))
+    assert "TD101" in found(staged(tmp_path / "stage", lambda t: 0.9, stage=0))
+    assert "TD101" in found(staged(tmp_path / "broken", lambda t: 0.9, close=False))
+    assert "TD101" in found(staged(tmp_path / "without", lambda t: 0.9, entries={"lr": 0.1}))
+
+
+def test_without_a_loss_the_success_rate_of_the_last_stage_is_judged(tmp_path):
+    def stuck(t):
+        return min(0.3, t)
+
+    run = staged(tmp_path / "stuck", stuck, steps=TOTAL)
+    seen = diagnose(run)
+    assert seen.metric == "eval/success_rate"
+    assert seen.summary[1].startswith(
+        "eval/success_rate since the last stage began at 40: 160 values, first 0.2, highest"
+    )
+    assert "gained no more than" in found(run)["TD202"].message
+    assert "TD202" not in found(staged(tmp_path / "passed", lambda t: 0.85, steps=TOTAL))
+    assert "TD202" in found(staged(tmp_path / "free", lambda t: 0.94, steps=TOTAL, entries={"lr": 0.1}))
+    assert "TD202" not in found(staged(tmp_path / "enough", lambda t: 0.95, steps=TOTAL, entries={"lr": 0.1}))
+
+
+def test_a_success_rate_may_swing_with_its_episodes(tmp_path):
+    shiver = noise(0.2)
+    run = staged(tmp_path, lambda t: 0.5 + shiver(t), steps=TOTAL)
+    assert not {"TD201", "TD203"} & set(found(run))
+
+
+def test_more_success_is_better_unless_said_otherwise(tmp_path):
+    run = staged(tmp_path, lambda t: 0.2 + 0.6 * t, steps=TOTAL)
+    assert found(run, metric="eval/success_rate").keys() == found(run).keys()
+    assert "TD201" in found(run, metric="eval/success_rate", mode="min")

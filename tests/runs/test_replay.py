@@ -104,19 +104,32 @@ def test_a_value_that_moves_at_every_count_replays_whatever_the_length(tmp_path)
     tm.loads_plan(tm.dumps_plan(tm.Plan({"lr": schedule})))
 
 
-def test_what_has_two_values_at_a_count_is_refused(tmp_path):
-    scheduler = Scheduler(sgd(), tm.Plan({"lr": FALL * tm.Plateau(patience=0)}))
+def test_after_a_rewind_what_stood_in_the_end_is_replayed(tmp_path):
+    scheduler = Scheduler(sgd(), tm.Plan({"lr": FALL * tm.Plateau(patience=0, factor=0.5)}))
+    stood = {}
     with Recorder(tmp_path) as recorder:
-        for _ in range(4):
+        for count in range(6):
+            recorder.write(scheduler)
+            stood[count] = scheduler.values["lr"]
             scheduler.optimizer.step()
             scheduler.step(1.0)
+        scheduler.rewind(optimizer_steps=3)
+        for count in range(3, 8):
             recorder.write(scheduler)
-        scheduler.rewind(optimizer_steps=1)
-        recorder.write(scheduler)
+            stood[count] = scheduler.values["lr"]
+            scheduler.optimizer.step()
+            scheduler.step()
     run = read_run(tmp_path)
-    for source in ("decisions", "applied"):
-        with pytest.raises(tm.RecordError, match="was set back, so a count has two values"):
-            replay(run, "lr", source=source)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(tm.RecordError, match=r"was set back, so a count has two values.*source='applied'"):
+        replay(run, "lr")
+    schedule = replay(run, "lr", source="applied")
+    assert [schedule(count) for count in range(8)] == list(stood.values())
+
+
+def test_what_is_not_there_is_refused_with_what_is(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        recorder.write(Scheduler(sgd(), tm.Plan({"lr": FALL})))
+    run = read_run(tmp_path)
     with pytest.raises(tm.RecordError, match="must be decisions or applied, got 'all'"):
         replay(run, "lr", source="all")  # pyright: ignore[reportArgumentType]
     with pytest.raises(tm.PlanError, match=r"no entry 'lrr'\. Did you mean lr"):

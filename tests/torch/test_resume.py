@@ -109,7 +109,7 @@ def moving(tree: Any) -> Any:
 
 
 _named = {node.builder() for tree in TREES.values() for node in tree.walk()}
-TREES |= {one.name: moving(one.sample.tree) for one in entries() if one.builder not in _named and one.sample is not None}
+TREES |= {one.name: moving(one.sample.tree) for one in entries() if one.builder not in _named and one.sample}
 """What needs no tree of its own here takes part as the example in its docstring."""
 PLAN = tm.Plan({f"{name}.lr": tree for name, tree in TREES.items()}, total=LENGTH)
 

@@ -88,13 +88,27 @@ class Entry:
     def quoted(self) -> tuple[str, ...]:
         """The names that its `Agrees with` quotes, but for its own parameters."""
         own = {one.name for one in self.parameters}
-        found = re.findall(r"`([A-Za-z_][\w.]*)`", self.agrees)
+        found = re.findall(r"`(?:--)?([A-Za-z_][\w.-]*)`", self.agrees)
         return tuple(dict.fromkeys(one for one in found if one not in own))
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        """The same, with and without the package in front."""
+        return (*self.quoted, *(one.rpartition(".")[2] for one in self.quoted))
 
     @property
     def aliases(self) -> tuple[str, ...]:
         """Those of them that libraries have for a schedule, rather than for a schedule's parameter."""
         return tuple(one for one in self.quoted if _ALIAS.search(one) and one not in core.__all__)
+
+    def qualified(self, name: str) -> int:
+        """How much its `Agrees with` says around a library's name, but for whose it is and what is in parentheses."""
+        for clause in re.split(r"[,;:.](?=\s|$)", re.sub(r"\([^)]*\)", "", self.agrees)):
+            found = re.search(rf"`(?:--)?(?:[\w.]+\.)?{re.escape(name)}`", clause, re.IGNORECASE)
+            if found is not None:
+                before = re.sub(r"^\s*[\w-]+'s?\s*$", "", clause[: found.start()])
+                return len(before.strip()) + len(clause[found.end() :].strip())
+        return len(self.agrees)
 
     @property
     def sample(self) -> Sample | None:
@@ -175,23 +189,32 @@ def _told(entry: Entry) -> Iterator[str]:
 def find(name: str) -> tuple[Entry, ...]:
     """The entries of a name: a class's or recipe's own, a plan's `type`, or the one that a library has for it.
 
-    The first of these that fits anything decides; a library's name may belong to several.
+    One of our own decides. A library's name may belong to several; that of which it says the least besides is first,
+    which is the one that is all of it. Letter case, `-` and `_` do not matter.
 
     Raises:
         ScheduleError: nothing has that name; the message suggests one.
     """
-    everything, wanted = entries(), name.strip().casefold()
-    ways = (
-        [one for one in everything if one.name == name.strip()],
-        [one for one in everything if wanted in (one.name.casefold(), *one.types)],
-        [one for one in everything if wanted in map(str.casefold, one.aliases)],
-        [one for one in everything if wanted in (alias.casefold().rpartition(".")[2] for alias in one.aliases)],
-        [one for one in everything if wanted in map(str.casefold, one.quoted)],
-    )
-    for found in ways:
-        if found:
-            return tuple(found)
+    everything, wanted = entries(), _alike(name)
+    exact = tuple(one for one in everything if one.name == name.strip())
+    if exact:
+        return exact
+    last = name.strip().rpartition(".")[2]
+    folded = name.strip().casefold()
+    ours = [one for one in everything if folded in (one.name.casefold(), *one.types)]
+    theirs = [one for one in everything if wanted in map(_alike, one.known_as) and one not in ours]
+    options = [one for one in everything if wanted in (_alike(each.name) for each in one.parameters if each.default)]
+    theirs.sort(key=lambda one: one.qualified(last))
+    nearly = [one for one in everything if wanted in map(_alike, (one.name, *one.types))]
+    found = list(dict.fromkeys(place for group in (ours, theirs, nearly) for place in map(everything.index, group)))
+    found = [everything[place] for place in found] or options
+    if found:
+        return tuple(found)
     raise ScheduleError(f"no schedule of the name {name!r}.{suggestion(name)} `tempomat list` shows all")
+
+
+def _alike(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
 
 
 def suggestion(word: str) -> str:

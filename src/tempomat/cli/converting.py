@@ -22,6 +22,7 @@ examples:
   tempomat convert torch checkpoint.pt class=StepLR key=scheduler
   tempomat convert transformers cosine lr=3e-4 num_training_steps=1000 num_warmup_steps=100
   tempomat convert optax warmup_cosine_decay init_value=0 peak_value=1e-3 warmup_steps=100 decay_steps=1000
+  tempomat convert timm '--sched cosine --epochs 300 --warmup-epochs 5 --min-lr 1e-5 --lr 5e-4'
   tempomat convert timm args.yaml lr=0.1
   tempomat convert keras CosineDecay initial_learning_rate=1e-3 decay_steps=1000
   tempomat convert composer LinearWithWarmupScheduler lr=1e-3 t_warmup=100ba max_duration=1000ba
@@ -33,6 +34,8 @@ examples:
   tempomat convert plan.yaml --to rllib --total 1M
 """
 
+_RATES = {"composer": ("steps_per_epoch",), "timm": ("updates_per_epoch",)}
+"""The importers that need an epoch's optimizer steps themselves, and their name for it."""
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
@@ -91,7 +94,11 @@ def _imported(options: Namespace) -> Plan:
         found = _megatron(words)
     else:
         what = words.pop(0) if words and not _KEY.match(words[0]) else None
-        found = _HOSTS[options.source](what, _arguments(words))
+        given = _arguments(words)
+        for name in _RATES.get(options.source, ()):
+            if "steps_per_epoch" in dict(options.rates):
+                given.setdefault(name, dict(options.rates)["steps_per_epoch"])
+        found = _HOSTS[options.source](what, given)
     rates = dict(options.rates)
     if isinstance(found, Plan):
         if options.name is not None:
@@ -169,7 +176,7 @@ def _data(what: str | None, given: Given) -> Any:
     if what is None or not what.lower().endswith((".json", ".yaml", ".yml")):
         return what
     try:
-        data = parse_yaml(_text(what), what)[0]
+        data = parse_yaml(_text(what), what, foreign=True)[0]
     except PlanError as error:
         raise ConversionError(str(error)) from None
     return _inside(data, given.pop("key", None), what)
@@ -240,9 +247,12 @@ def _transformers(what: str | None, given: Given) -> Any:
     if "lr" in given:
         given["learning_rate"] = given.pop("lr")
     known = signature(from_transformers).parameters
+    if "lr_scheduler_kwargs" in given:
+        given["scheduler_specific_kwargs"] = given.pop("lr_scheduler_kwargs")
     extra = {key: given.pop(key) for key in list(given) if key not in known}
-    if extra:
-        given["scheduler_specific_kwargs"] = {**given.get("scheduler_specific_kwargs", {}), **extra}
+    options = given.get("scheduler_specific_kwargs") or {}
+    if extra and isinstance(options, Mapping):
+        given["scheduler_specific_kwargs"] = {**options, **extra}
     return _call(from_transformers, _data(what, given), given)
 
 
@@ -255,6 +265,8 @@ def _optax(what: str | None, given: Given) -> Any:
 def _timm(what: str | None, given: Given) -> Any:
     from tempomat.convert import from_timm
 
+    if what is not None and what.startswith("--"):
+        return from_timm(what, **given)
     data = _data(what, given)
     args: Any = {**data, **given} if isinstance(data, Mapping) else {**given, **({"sched": data} if data else {})}
     return from_timm(args)
@@ -284,7 +296,10 @@ def _rllib(what: str | None, given: Given) -> Any:
 def _sb3(what: str | None, given: Given) -> Any:
     from tempomat.convert import from_sb3
 
-    return _call(from_sb3, _data(what, given), given)
+    data = _data(what, given)
+    if isinstance(data, Mapping) and data and all(isinstance(one, Mapping) for one in data.values()):
+        raise ConversionError(f"{what}: holds several. Say which: key=NAME; there is {', '.join(map(str, data))}")
+    return _call(from_sb3, data, given)
 
 
 def _drqv2(what: str | None, given: Given) -> Any:

@@ -26,7 +26,9 @@ def add(several: Any) -> None:
     )
     one.set_defaults(run=doctor, usage_error=one.error)
     one.add_argument("folder", metavar="RUN", nargs="?", help="the run's folder")
-    one.add_argument("--metric", metavar="NAME", help="what to judge (default: val_loss, loss, train_loss or success_rate)")
+    one.add_argument(
+        "--metric", metavar="NAME", help="what to judge (default: val_loss, loss, train_loss or success_rate)"
+    )
     one.add_argument("--mode", choices=("min", "max"), help="whether less or more of the metric is better")
     one.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     one.add_argument("--explain", metavar="CODE", help="say what a code means, or `all` of them, and stop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from tempomat.cli import commands, converting, doctoring, listing
+from tempomat.cli import commands, comparing, converting, doctoring, listing
 from tempomat.core import RATES, ScheduleError, Unit
 from tempomat.core.clock import check_rates
 from tempomat.core.errors import did_you_mean
@@ -19,6 +19,7 @@ examples:
   tempomat lint plan.yaml --steps-per-epoch 390  look for faults
   tempomat lint --explain TM203                  say what a finding means
   tempomat doctor runs/quickstart                say what a record shows
+  tempomat compare runs/one runs/two             say what differs, what it did
   tempomat convert sb3 lin_3e-4                  read another library's schedule
   tempomat list OneCycleLR                       find one by a library's name
   tempomat show one_cycle                        explain it, with its picture
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     _diff(several)
     _schema(several)
     doctoring.add(several)
+    comparing.add(several)
     converting.add(several, _run)
     listing.add(several)
     return root

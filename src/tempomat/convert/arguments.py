@@ -148,3 +148,21 @@ def names_of(source: Any) -> dict[str, Any] | None:
         return {str(key): value for key, value in cast("Mapping[Any, Any]", source).items()}
     plain = isinstance(source, (str, bytes, int, float, Sequence)) or source is None or isinstance(source, type)
     return None if plain or not hasattr(source, "__dict__") else dict(vars(source))
+
+
+def command_line(words: Sequence[str], lists: Sequence[str] = ()) -> dict[str, Any]:
+    """What a command line says: `--name v`, `--name=value`, several values, or none; those of `lists` stay lists."""
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for word in words:
+        if word.startswith("--") and len(word) > 2:
+            name, mark, value = word[2:].partition("=")
+            current = found[name.replace("-", "_")] = [value] if mark else []
+        elif word.startswith("-") and word[1:2].isalpha():
+            current = []  # an option of one letter, whose values are nobody's here
+        elif current is not None:
+            current.append(word)
+    return {
+        name: values if name in lists or len(values) > 1 else values[0] if values else True
+        for name, values in found.items()
+    }

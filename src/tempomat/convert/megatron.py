@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from tempomat.convert.arguments import Arguments, exact, names_of
+from tempomat.convert.arguments import Arguments, command_line, exact, names_of
 from tempomat.convert.pieces import warmed
 from tempomat.core import (
     Clip,
@@ -44,6 +44,7 @@ _REFUSED = {
     "to it, as the entry of that param group",
     "decoupled_min_lr": "belongs to decoupled_lr, which is converted alone",
 }
+_LISTS = ("rampup_batch_size",)
 _PREFIXES = ("lr_", "weight_decay_", "start_weight", "end_weight", "rampup_")
 
 
@@ -71,9 +72,9 @@ def from_megatron(args: Any) -> Plan:
         >>> plan["lr"](50), plan["lr"](100), plan["lr"](1_000), plan["weight_decay"](0)
         (0.00015, 0.0003, 3e-05, 0.01)
     """
-    given = _words(shlex.split(args)) if isinstance(args, str) else None
+    given = command_line(shlex.split(args), _LISTS) if isinstance(args, str) else None
     if given is None:
-        given = names_of(args) if not isinstance(args, Sequence) else _words([str(word) for word in args])
+        given = names_of(args) if not isinstance(args, Sequence) else command_line([str(word) for word in args], _LISTS)
     if given is None:
         raise ConversionError(f"megatron: needs the command line or the namespace, got {shown(args)}")
     a = Arguments("megatron", given)
@@ -88,23 +89,6 @@ def from_megatron(args: Any) -> Plan:
 
 def _flag(key: str) -> str:
     return "--" + key.replace("_", "-")
-
-
-def _words(words: Sequence[str]) -> dict[str, Any]:
-    """What a command line says: `--name value`, `--name=value`, several values, or none."""
-    found: dict[str, list[str]] = {}
-    current: list[str] | None = None
-    for word in words:
-        if word.startswith("--") and len(word) > 2:
-            name, mark, value = word[2:].partition("=")
-            current = found[name.replace("-", "_")] = [value] if mark else []
-        elif current is not None:
-            current.append(word)
-    lists = ("rampup_batch_size",)
-    return {
-        name: values if name in lists or len(values) > 1 else values[0] if values else True
-        for name, values in found.items()
-    }
 
 
 class _Megatron:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from tempomat.convert.arguments import Arguments
-from tempomat.core import Constant, ConversionError, Linear, Unit, on
+from tempomat.core import Constant, ConversionError, Linear, On, Unit, on
 from tempomat.core.clock import Duration
 from tempomat.core.errors import shown
 from tempomat.core.numbers import as_float
@@ -66,6 +66,7 @@ def _hyperparameters(given: Mapping[str, Any], total: Any) -> Plan:
     if not found and not whole.faults:
         whole.fault("", f"has nothing to schedule: none of {', '.join((*_ENTRIES, *_EPSILON))}")
     with whole.building():
+        found = {name: one.parameters()["schedule"] if one.builder() is On else one for name, one in found.items()}
         return Plan(found, total=length, clock=Unit.ENV_STEPS)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import shlex
 from fractions import Fraction
 from typing import Any
 
-from tempomat.convert.arguments import Arguments, exact, names_of, tied
+from tempomat.convert.arguments import Arguments, command_line, exact, names_of, tied
 from tempomat.convert.pieces import drops, warmed
 from tempomat.core import (
     Advance,
@@ -27,7 +28,7 @@ from tempomat.core import (
     WarmRestarts,
     warmup_stable_decay,
 )
-from tempomat.core.errors import shown
+from tempomat.core.errors import did_you_mean, shown
 from tempomat.core.fields import MAX_PARTS
 
 _SCHEDS = ("cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "constant", "plateau", "none")
@@ -58,6 +59,10 @@ _SCRIPT: dict[str, tuple[str, Any]] = {
     "lr_k_decay": ("k_decay", 1.0), "lr_decay_fn": ("decay_fn", None),
     "lr_stable_timescale": ("stable_timescale", None),
 }  # fmt: skip
+_COMMAND: dict[str, Any] = {
+    "epochs": 300, "decay_epochs": 90, "decay_milestones": (90, 180, 270), "lr_cycle_decay": 0.5,
+}  # fmt: skip
+"""Where the training script's own defaults are not those of the library for a namespace without the attribute."""
 _OTHER = ("lr", "lr_base", "lr_base_size", "lr_base_scale", "sched", "sched_on_updates")
 _PREFIXES = ("lr_", "sched", "decay_", "warmup_", "cooldown_", "patience_")
 
@@ -70,8 +75,9 @@ def from_timm(args: Any, *, lr: float | None = None, updates_per_epoch: int | No
 
     Args:
         args: the keyword arguments of `timm.scheduler.create_scheduler_v2`, or the training script's namespace or
-            `args.yaml` (which says `epochs`, `lr_cycle_mul`, `sched_on_updates`), of which only what concerns the
-            learning rate is read. What is left out has timm's default for that way of calling it.
+            `args.yaml` (which says `epochs`, `lr_cycle_mul`, `sched_on_updates`), or its command line as text, of which
+            only what concerns the learning rate is read. What is left out has timm's default for that way of calling
+            it.
         lr: the peak, which timm reads from the optimizer; None for the `lr` in `args`.
         updates_per_epoch: the optimizer's steps in an epoch; needed where timm stepped on updates.
 
@@ -90,9 +96,12 @@ def from_timm(args: Any, *, lr: float | None = None, updates_per_epoch: int | No
         >>> lr(0), lr(50), lr(100)
         (1e-05, 0.0005, 0.0)
     """
-    given = names_of(args)
-    if given is None:
-        raise ConversionError(f"timm: needs the arguments as a mapping or namespace, got {shown(args)}")
+    words = shlex.split(args) if isinstance(args, str) else None
+    given = names_of(args) if words is None else _COMMAND | command_line(words, ("decay_milestones", "lr_noise"))
+    if given is None or (words is not None and "--" not in args):
+        raise ConversionError(
+            f"timm: needs the arguments as a mapping, a namespace or a command line, got {shown(args)}"
+        )
     a, metric = _arguments(given)
     if updates_per_epoch is not None:
         a.given["updates_per_epoch"] = updates_per_epoch
@@ -113,7 +122,10 @@ def _arguments(given: dict[str, Any]) -> tuple[Arguments, str]:
     a = Arguments("timm", dict(_SCRIPT.values()))
     for key in given:
         if key.startswith(_PREFIXES) and key not in _SCRIPT and key not in _OTHER:
-            a.fault(key, f"no argument of timm's training script. Those are {', '.join((*_OTHER, *_SCRIPT))}")
+            names = (*_OTHER, *_SCRIPT)
+            a.fault(
+                key, f"no argument of timm's training script.{did_you_mean(key, names)} Those are {', '.join(names)}"
+            )
     a.given |= {name: given[key] for key, (name, _) in _SCRIPT.items() if given.get(key) is not None}
     metric = str(given.get("eval_metric", "top1"))
     a.given |= {key: given.get(key) for key in ("sched", "lr", "updates_per_epoch")}

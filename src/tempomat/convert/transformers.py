@@ -142,7 +142,10 @@ class _Source:
         if options is not None and not isinstance(cast(object, options), Mapping):
             arguments.fault("scheduler_specific_kwargs", f"must be a mapping, got {shown(options)}")
             options = None
-        own = Arguments(host, options or {}, known)
+        names = [key for key in given if key != "metric"]
+        own = Arguments(host, options or {}, (*known, *names))
+        for key in [key for key in own.given if key in names and key not in known]:
+            own.fault(key, "belongs beside the scheduler's own arguments, not among them")
         own.faults[:0] = arguments.faults
         return cls(name, lr, warmup, total, own, str(arguments.given.get("metric", "eval_loss")))
 

@@ -223,7 +223,10 @@ class Plateau(Leveled):
 
     Agrees with:
         `torch.optim.lr_scheduler.ReduceLROnPlateau` (its `min_lr` is `min_value`) with an `init_value`, for metrics
-        above 0; for a negative best, torch's relative threshold has the wrong sign.
+        above 0; for a negative best, torch's relative threshold has the wrong sign. timm's `PlateauLRScheduler`,
+        Ignite's `ReduceLROnPlateauScheduler` and `transformers.get_reduce_on_plateau_schedule` wrap it. Keras'
+        `ReduceLROnPlateau` and `optax.contrib.reduce_on_plateau` already decide at the last of `patience` bad
+        measurements, so theirs is one more than ours.
 
     Example:
         >>> rule = Plateau(factor=0.5, patience=1, init_value=1.0)

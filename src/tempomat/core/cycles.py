@@ -129,8 +129,9 @@ class CosineRestarts(Schedule):
         Loshchilov and Hutter 2017, SGDR (arXiv:1608.03983), with cycles of one length.
 
     Agrees with:
-        `transformers.get_cosine_with_hard_restarts_schedule_with_warmup` after its warmup, with its `num_cycles`, but
-        for restarts that its rounded progress misses: at count 1 of 49 with 49 cycles it gives the floor.
+        `transformers.get_cosine_with_hard_restarts_schedule_with_warmup` (`cosine_with_restarts`) after its warmup,
+        with its `num_cycles`, but for restarts that its rounded progress misses: at count 1 of 49 with 49 cycles it
+        gives the floor.
 
     Example:
         >>> lr = CosineRestarts(init_value=1.0, end_value=0.0, duration=90, cycles=3)

@@ -130,7 +130,7 @@ class KLPenalty(Leveled):
         Schulman et al. 2017, PPO (arXiv:1707.06347), section 4, with `band=1.5, increase=2.0`.
 
     Agrees with:
-        RLlib's PPO (`kl_coeff`, `kl_target`): the defaults.
+        RLlib's PPO (`KLCoeffMixin`; `kl_coeff`, `kl_target`): the defaults.
         TorchRL's `KLPENPPOLoss` (`beta`, `dtarg`): `band=1.5, increase=2.0, init_value=1.0`; its `increment` and
         `decrement` are `increase` and `decrease`. It holds the coefficient in float32.
 

@@ -123,7 +123,7 @@ def difficulty(
         Li et al. 2021 (arXiv:2108.06084).
 
     Agrees with:
-        DeepSpeed's curriculum `fixed_linear` and `fixed_root` (`min_difficulty`, `max_difficulty`,
+        DeepSpeed's curricula: `fixed_linear`, `fixed_root` (`min_difficulty`, `max_difficulty`,
         `total_curriculum_step`, `root_degree`, `difficulty_step`). Where `max_difficulty` is no multiple of the step
         DeepSpeed stays below it for some counts after `total_curriculum_step`; its older releases also begin below a
         `min_difficulty` that is none.

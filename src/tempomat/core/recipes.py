@@ -232,7 +232,8 @@ def warmup_cosine(
 
     Agrees with:
         `optax.warmup_cosine_decay_schedule`; `transformers.get_cosine_schedule_with_warmup` for `end_value` 0 and
-        `get_cosine_with_min_lr_schedule_with_warmup`; Keras' `CosineDecay` with `warmup_target` (its `decay_steps` is
+        `get_cosine_with_min_lr_schedule_with_warmup` (`cosine_with_min_lr`);
+        Keras' `CosineDecay` with `warmup_target` (its `decay_steps` is
         without the warmup); timm's `CosineLRScheduler` with `warmup_prefix=True`; Composer's
         `CosineAnnealingWithWarmupScheduler`; Megatron's `cosine`; OLMo-core's `CosWithWarmup`.
 

@@ -118,7 +118,7 @@ class Staircase(Schedule):
         ScheduleError: `every` is below 1, or `increment` does not lead from `init_value` to `end_value`.
 
     Agrees with:
-        Composer's `SeqLengthWarmup`.
+        the lengths of Composer's `SeqLengthWarmup`.
 
     Example:
         >>> length = Staircase(init_value=8, end_value=1024, increment=8, every=100)

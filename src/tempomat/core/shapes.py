@@ -77,7 +77,7 @@ class Linear(Schedule):
 
     Agrees with:
         `optax.linear_schedule`; PyTorch's `LinearLR`, whose factors multiply `base_lr`; the parts before and after the
-        peak of `transformers.get_linear_schedule_with_warmup`; Keras' `PolynomialDecay` with `power=1`; Ignite's
+        peak of `transformers.get_linear_schedule_with_warmup`; Keras' `PolynomialDecay` with a `power` of 1; Ignite's
         `PiecewiseLinear` through two points; fastai's `SchedLin`; fvcore's `LinearParamScheduler` and Composer's
         `LinearScheduler` on a share of the run; SB3's `LinearSchedule` and its zoo's `lin_`, which fall to 0 over all
         time steps; RLlib's `[[0, v0], [T, v1]]`; DrQ-v2's `linear(init, final, duration)`; Megatron's and DeepSpeed's

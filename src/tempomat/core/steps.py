@@ -175,7 +175,8 @@ class PiecewiseLinear(Schedule):
         Interpolation in a table.
 
     Agrees with:
-        `numpy.interp`; Ignite's `PiecewiseLinear` (its `milestones_values`); RLlib's `[[t, v], ...]`;
+        `numpy.interp`; Ignite's `PiecewiseLinear` (its `milestones_values`); RLlib's `[[t, v], ...]`, once its
+        `lr_schedule`;
         `optax.piecewise_interpolate_schedule("linear", ...)`, which is given the scales between the values; DrQ-v2's
         `step_linear(init, final1, duration1, final2, duration2)`.
 

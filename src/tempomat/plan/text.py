@@ -1,7 +1,8 @@
 """YAML text to plain data and back, with the line of every value, and nothing that a text could do but be data.
 
 Scalars are read as people mean them: `1e-4`, `3e6`, `3M` are numbers, `on` and `1:30` are words, `010` is refused as a
-number. Aliases, tags, duplicate keys, depth and size are refused while reading, before anything large is built.
+number. Aliases, tags, duplicate keys, depth and size are refused while reading, before anything large is built; of a
+file that is no plan, the few that other programs write are read.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ Lines = dict[str, int]
 """The line of each path, from 1."""
 
 
-def parse_yaml(text: str, source: str = "plan") -> tuple[Any, Lines]:
+def parse_yaml(text: str, source: str = "plan", foreign: bool = False) -> tuple[Any, Lines]:
     """Plain data, and on which line each path stands.
+
+    A `foreign` file, one that another program reads too, may also have YAML's own tags (`!!float 1e7`), and entries
+    that begin with another's (`<<: *defaults`).
 
     Raises:
         PlanError: the text is no YAML, or YAML beyond plain data or beyond the caps; with its line.
@@ -34,7 +38,7 @@ def parse_yaml(text: str, source: str = "plan") -> tuple[Any, Lines]:
     size = len(text) if len(text) > MAX_BYTES else len(text.encode(errors="surrogatepass"))
     if size > MAX_BYTES:
         raise PlanError(f"{source}: has {size:_} bytes; a plan has at most {MAX_BYTES:_}")
-    reader = _Reader(source)
+    reader = _ForeignReader(source) if foreign else _Reader(source)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             reader.take(event)
@@ -105,6 +109,48 @@ class _Reader:
 
     def _fault(self, line: int, message: str) -> PlanError:
         return PlanError(f"{self.source}, line {line}: {message}")
+
+
+class _ForeignReader(_Reader):
+    """Merges an entry's mapping into another entry and nothing deeper, so that no text can grow by its aliases."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.anchors: dict[str, dict[str, Any]] = {}
+        self.opened: list[tuple[str | None, list[dict[str, Any]]]] = []  # anchor and merges of what is open
+
+    def take(self, event: Any) -> None:
+        import yaml
+
+        if isinstance(event, yaml.AliasEvent):
+            self._merge(str(event.anchor), getattr(event.start_mark, "line", 0) + 1)
+            return
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            self.opened.append((event.anchor, []))
+        if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            holder, (anchor, merges) = self.stack[-1][0], self.opened.pop()
+            for key, value in (item for one in reversed(merges) for item in one.items()):
+                holder.setdefault(key, value)
+            if anchor is not None and isinstance(holder, dict):
+                self.anchors[anchor] = holder
+        elif getattr(event, "anchor", None):
+            event.anchor = None
+        super().take(event)
+
+    def _merge(self, anchor: str, line: int) -> None:
+        depth, nowhere = len(self.stack), (None, "", [None])
+        holder, _, key = self.stack[-1] if self.stack else nowhere
+        fits = depth == 2 and isinstance(holder, dict) and key[0] == "<<" and anchor in self.anchors
+        message = f"the alias *{anchor} is read only in an entry that begins with another: `<<: *{anchor}`. "
+        self._refuse_if(not fits, line, f"{message}Write the value out")
+        self.opened[-1][1].append(self.anchors[anchor])
+        key[0] = None
+
+    def _scalar(self, event: Any, line: int) -> None:
+        name = (event.tag or "").removeprefix("tag:yaml.org,2002:")
+        if name in ("float", "int", "bool", "null", "str"):
+            event.tag, event.style = None, "'" if name == "str" else None
+        super()._scalar(event, line)
 
 
 def _scalar(word: str) -> Any:

@@ -1,11 +1,13 @@
 """What a run leaves behind: its record, written row by row, and read back."""
 
+from tempomat.runs.compare import Comparison, compare
 from tempomat.runs.doctor import Examination, diagnose
 from tempomat.runs.reader import Measured, Run, Series, read_run
 from tempomat.runs.recorder import Mirror, Recordable, Recorder
 from tempomat.runs.replay import replay, replay_plan
 
 __all__ = [
+    "Comparison",
     "Examination",
     "Measured",
     "Mirror",
@@ -13,6 +15,7 @@ __all__ = [
     "Recorder",
     "Run",
     "Series",
+    "compare",
     "diagnose",
     "read_run",
     "replay",

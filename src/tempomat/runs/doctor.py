@@ -43,8 +43,9 @@ def diagnose(run: Run, *, metric: str | None = None, mode: Mode | None = None) -
     Args:
         run: as `read_run` gives it.
         metric: what is taken for the loss; by default the first of val_loss, loss and train_loss with 40 values, or
-            else the one with the most.
-        mode: `min` if less is better, `max` if more is; may be left out for a metric with `loss` in its name.
+            else the one with the most; without any of them success_rate.
+        mode: `min` if less is better, `max` if more is; may be left out for a metric with `loss` in its name, and for
+            success_rate.
 
     Raises:
         RecordError: the run has no rows, or no such measurement; `mode` is missing or neither of the two.
@@ -81,9 +82,10 @@ def _summary(case: Case) -> list[str]:
     lines = [f"{len(case.run.rows):_} rows, up to {case.last:_}{of} {case.unit}{seed}"]
     if case.curve is not None and len(case.curve.finite):
         good = case.curve.finite
+        since = f" since the last stage began at {case.last_stage:_}" if good.is_rate and case.last_stage else ""
         best = "lowest" if good.mode == "min" else "highest"
         lines.append(
-            f"{good.name}: {len(good):_} values, first {number(good.values[0])}, {best} "
+            f"{good.name}{since}: {len(good):_} values, first {number(good.values[0])}, {best} "
             f"{number(good.values[good.costs.argmin()])}, last {number(good.values[-1])}"
         )
     return lines
@@ -123,7 +125,8 @@ _PREFACE = """\
 `tempomat doctor RUN` reads the folder of a run and says what it sees, what that may come from, and what to try. It
 exits with 1 if it finds an error, with 0 if not, and with 2 if it could not look.
 
-The loss is the first of val_loss, loss and train_loss with at least 40 values, or else the one with the most.
+The loss is the first of val_loss, loss and train_loss with at least 40 values, or else the one with the most;
+where none was measured, success_rate, since the last stage began.
 `--metric return --mode max` looks at another measurement. `--explain TD201` says what stands here, `--format json`
 is for programs.
 

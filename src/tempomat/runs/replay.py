@@ -28,11 +28,12 @@ def replay(run: Run, entry: str, *, source: Source = "decisions") -> Schedule:
         entry: its name.
         source: `decisions` puts each controller's recorded levels in its place, so that every count gets exactly the
             value it had; `applied` takes what the targets held at the recorded counts, each until the next: what a
-            person or a population-based search wrote is in it, and counts between two rows are not.
+            person or a population-based search wrote is in it, and counts between two rows are not. What was done
+            over again after a rewind counts as it was the last time.
 
     Raises:
-        RecordError: there is no such entry; the run was rewound or its plan changed on the way, so that no one
-            function of a count tells it; or, with `decisions`, targets held something else than was asked for.
+        RecordError: there is no such entry; or, with `decisions`, the run was rewound or its plan changed on the way,
+            so that no one function of a count tells it, or targets held something else than was asked for.
     """
     if source == "applied":
         return _held(run, entry)
@@ -66,7 +67,10 @@ def decided(plan: Plan, events: Iterable[Mapping[str, Any]], entry: str) -> Sche
         return cast(Schedule, tree)
     happened = list(events)
     if any(one["event"] == "rewind" for one in happened):
-        raise RecordError(f"{entry}: a clock of the run was set back, so a count has two values")
+        raise RecordError(
+            f"{entry}: a clock of the run was set back, so a count has two values. To replay what stood in the end: "
+            "source='applied'"
+        )
     own = [one for one in happened if one["event"] == "decision" and one["entry"] == entry]
     levels: list[Schedule] = []
     clock = str(plan.clock)
@@ -109,11 +113,11 @@ def _steps(counts: Sequence[int], values: Sequence[float]) -> Schedule:
 
 
 def _held(run: Run, entry: str) -> Schedule:
+    """What stands in the end: of several rows at one count the last, and nothing that a rewind did over again."""
     counts, _, applied = run.series(entry)
-    if np.any(np.diff(counts) < 0):
-        raise RecordError(f"{run.folder}: a clock of the run was set back, so a count has two values")
-    last = np.append(np.diff(counts) > 0, True)  # of several rows at one count the last
-    return _steps(counts[last].tolist(), applied[last].tolist())
+    later = np.minimum.accumulate(np.append(counts[1:], np.iinfo(np.int64).max)[::-1])[::-1]
+    stands = counts < later
+    return _steps(counts[stands].tolist(), applied[stands].tolist())
 
 
 def _refuse_foreign(run: Run, entry: str) -> None:

@@ -34,13 +34,13 @@ def reduced(
     names = sorted(measurements)
     metrics = hashlib.sha256("\n".join(names).encode()).hexdigest()
     mine = [*_words(fingerprint), *(counts.get(str(unit), 0) for unit in Unit), *_words(metrics), int(refused)]
-    everyone = _gathered(torch.tensor(mine, dtype=torch.int64))
+    everyone = gathered(torch.tensor(mine, dtype=torch.int64))
     for rank, theirs in enumerate(everyone):
         if theirs[-1]:
             raise MeasurementError(f"rank {rank} has refused its measurement, so that no rank takes a decision")
     for rank, theirs in enumerate(everyone):
         _compare(rank, theirs, everyone[0])
-    values = _gathered(torch.tensor([measurements[name] for name in names], dtype=torch.float64))
+    values = gathered(torch.tensor([measurements[name] for name in names], dtype=torch.float64))
     return {name: _mean([one[place] for one in values]) for place, name in enumerate(names)}
 
 
@@ -67,8 +67,8 @@ def _words(digest: str) -> list[int]:
     return [int.from_bytes(raw[place : place + 8], signed=True) for place in range(0, 32, 8)]
 
 
-def _gathered(mine: torch.Tensor) -> list[list[Any]]:
-    """Every rank's tensor, in rank order."""
+def gathered(mine: torch.Tensor) -> list[list[Any]]:
+    """Every rank's tensor, in rank order, as lists. Every rank has to call it, with one shape."""
     device = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
     everyone = [torch.empty_like(mine, device=device) for _ in range(distributed.get_world_size())]
     distributed.all_gather(everyone, mine.to(device))

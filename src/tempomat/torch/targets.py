@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from tempomat.core import BindingError, Fault, ScheduleError
 from tempomat.core.errors import did_you_mean, list_faults
-from tempomat.plan import HYPERPARAMETERS, OPTIMIZER_KEYS, EntryName, entry_name
+from tempomat.plan import HYPERPARAMETERS, LOOP_FAMILIES, OPTIMIZER_KEYS, EntryName, entry_name
 
 Group = dict[str, Any]
 Optimizers = Mapping[str, Optimizer]
@@ -139,7 +139,7 @@ def bind(
         try:
             groups = [group for label, _, group in places if _named(entry.group, label, group)]
             if entry.group is not None and not groups:
-                if entry.group in later:
+                if entry.group in later or entry.group in LOOP_FAMILIES:
                     continue
                 raise ScheduleError(_no_group(entry.group, places))
             holders = [group for group in groups if entry.key in group]

@@ -10,7 +10,7 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tempomat.core import Constant, RecordError
+from tempomat.core import Constant, RecordError, SuccessGates
 from tempomat.core.errors import did_you_mean
 from tempomat.plan.names import entry_name
 from tempomat.runs.reader import Run
@@ -20,6 +20,12 @@ Floats = NDArray[np.float64]
 
 LOSSES = ("val_loss", "loss", "train_loss")
 """What is taken for the loss, the first that was recorded often enough."""
+RATE = "success_rate"
+"""What is judged where there is no loss: a share of episodes, of which more is better. Its name may be in a part of the
+record, as in `eval/success_rate`.
+"""
+PASSED = 0.95
+"""A share of successes with little left to gain, where no gate of the plan says another."""
 ENOUGH = 40
 """Values below which a curve's shape is not judged: a fifth of them is 8, whose spread is known within a third."""
 FEW = 10
@@ -83,8 +89,18 @@ class Curve:
         """Whether it is measured on the same data each time, rather than on batches of its own."""
         return any(word in self.name for word in ("val", "test", "eval"))
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is a share of episodes that succeeded."""
+        return is_rate(self.name)
+
     def __len__(self) -> int:
         return len(self.values)
+
+    def since(self, count: int) -> Curve:
+        """The values from a count on."""
+        later = self.counts >= count
+        return Curve(self.name, self.mode, self.counts[later], self.values[later])
 
     def fifth(self, which: int) -> Curve:
         """One fifth of the values, from 0."""
@@ -143,11 +159,15 @@ class Case:
     def _loss(self, metric: str | None, mode: Mode | None) -> Curve | None:
         if metric is None:
             found = [self.measured(name, mode or "min") for name in LOSSES if name in self.measurements]
+            # each stage has a success rate of its own: what counts is the last one's
+            found = found or [self.measured(name, mode or "max").since(self.last_stage) for name in self.rates]
             # the first of those with the most to judge by
             return max(found, key=lambda one: min(len(one.finite), ENOUGH), default=None)
         if metric not in self.measurements:
             near, known = did_you_mean(metric, self.measurements), ", ".join(self.measurements) or "none"
             raise RecordError(f"{self.run.folder}: {metric!r} was not measured.{near} Measured: {known}")
+        if is_rate(metric):
+            return self.measured(metric, mode or "max").since(self.last_stage)
         if mode is None and "loss" not in metric:
             raise RecordError(f"{metric}: say whether less of it is better (mode min) or more (mode max)")
         return self.measured(metric, mode or "min")
@@ -156,6 +176,38 @@ class Case:
     def measurements(self) -> tuple[str, ...]:
         """What was measured, by name."""
         return self.run.names["measured"]
+
+    @property
+    def rates(self) -> list[str]:
+        """Measured shares of success, those of evaluations first."""
+        return sorted((name for name in self.measurements if is_rate(name)), key=lambda name: "eval" not in name)
+
+    @cached_property
+    def gates(self) -> dict[str, SuccessGates]:
+        """The entries of the plan that are stages, passed by measured success."""
+        nodes = self.run.plan.schedules.items()
+        return {name: node for name, node in nodes if isinstance(node, SuccessGates)}
+
+    @cached_property
+    def last_stage(self) -> int:
+        """The count at which the last stage that was reached began; 0 where there are no stages."""
+        begun = [one["counts"].get(self.unit, 0) for one in self.run.events if one.get("entry") in self.gates]
+        return max(begun, default=0)
+
+    @cached_property
+    def passing(self) -> float:
+        """The share of successes that is enough."""
+        return max((gate.success_rate for gate in self.gates.values()), default=PASSED)
+
+    @property
+    def held(self) -> bool:
+        """Whether the plan has stages, the last one was reached, and the last success rate there keeps to its gate."""
+        tracks = [(gate, self.tracks.get(name)) for name, gate in self.gates.items()]
+        if not tracks or any(track is None or track.at(self.last) < gate.max_stage for gate, track in tracks):
+            return False
+        rates = (self.measured(name, "max").since(self.last_stage).values for name in self.rates)
+        last = next((values[-1] for values in rates if len(values)), 0.0)
+        return bool(last >= self.passing)
 
     def measured(self, name: str, mode: Mode = "min") -> Curve:
         """A measurement, without what a rewind went back behind."""
@@ -206,6 +258,11 @@ class Case:
     def part(self, count: int) -> str:
         """A count as a share of the run."""
         return percent(count / self.span)
+
+
+def is_rate(name: str) -> bool:
+    """Whether a measurement of that name is a share of episodes that succeeded."""
+    return name.rsplit("/", 1)[-1] == RATE
 
 
 def percent(share: float) -> str:

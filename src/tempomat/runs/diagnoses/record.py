@@ -24,7 +24,8 @@ def ended_early(case: Case) -> Iterator[Seen]:
     """The record ends before the plan's total.
 
     A schedule made for the whole run never came to its end: a cosine, for one, gains most of what it gains at its low
-    end. The run was broken off, or is still going on, or its loop is shorter than the plan.
+    end. The run was broken off, or is still going on, or its loop is shorter than the plan. A run with stages that was
+    closed once its last one was held, with the success rate at its gate, has come to its end and is not meant.
 
     Resume the run from its checkpoint, or give the plan the length that the loop has.
     """
@@ -32,7 +33,7 @@ def ended_early(case: Case) -> Iterator[Seen]:
     gaps = np.diff(case.counts)
     # the last row may be up to one interval of recording before the end
     slack = max(1, int(np.median(gaps[gaps > 0]))) if (gaps > 0).any() else 1
-    if isinstance(total, int) and case.last + slack < total:
+    if isinstance(total, int) and case.last + slack < total and not (case.run.closed and case.held):
         how = "closed there" if case.run.closed else "not closed: the run was broken off, or is going on"
         yield Seen(
             "",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tempomat.runs.diagnoses import causes
-from tempomat.runs.diagnoses.case import BEYOND, ENOUGH, FEW, LOSSES, WINDOWS, Case, Curve, number, spread
+from tempomat.runs.diagnoses.case import BEYOND, ENOUGH, FEW, LOSSES, RATE, WINDOWS, Case, Curve, number, spread
 from tempomat.runs.diagnoses.overfitting import turned
 from tempomat.runs.diagnoses.registry import Seen, diagnosis
 
@@ -84,7 +84,7 @@ def loss_not_judged(case: Case) -> Iterator[Seen]:
     """No loss was recorded, or too few values of it (under 40) to judge its shape.
 
     Looked for are val_loss, loss and train_loss, in this order; the first with 40 values is taken, or else the one
-    with the most.
+    with the most. A run with none of them is judged by its success_rate, of the last stage where it has stages.
 
     Record one, as in `recorder.write(scheduler, loss=loss.item())`, or name another measurement: `--metric return
     --mode max`.
@@ -93,7 +93,8 @@ def loss_not_judged(case: Case) -> Iterator[Seen]:
         known = ", ".join(case.measurements) or "nothing"
         yield Seen(
             "measured",
-            f"none of {', '.join(LOSSES)} was measured, so how the training went was not looked at. Measured: {known}",
+            f"none of {', '.join((*LOSSES, RATE))} was measured, so how the training went was not looked at. "
+            f"Measured: {known}",
             fix="Name a measurement with --metric NAME and --mode min or max",
         )
     elif len(case.curve.finite) < ENOUGH and downfall(case.curve) is None:
@@ -152,7 +153,7 @@ def plateaus_early(case: Case) -> Iterator[Seen]:
 
     The lr was decayed too soon, the policy explores too little, the batch is too small, or the model has learned
     what there is: a record cannot tell that last one from the others. A loss below 0.1 % of its first
-    value is left alone.
+    value is left alone, and a success rate at the plan's gate, or at 95 % where it has none.
 
     If the lr was low by then, keep it up for longer. If it was not, let it fall: noise hides what could still be
     gained.
@@ -164,7 +165,7 @@ def plateaus_early(case: Case) -> Iterator[Seen]:
     if found is None:
         return
     count, level, bar = found
-    if _learned(curve, level):
+    if _learned(case, curve, level):
         return
     yield Seen(
         f"measured.{curve.name}",
@@ -179,10 +180,10 @@ def plateaus_early(case: Case) -> Iterator[Seen]:
 def oscillates_late(case: Case) -> Iterator[Seen]:
     """The loss is no calmer in the last fifth than in the one before, and swings by more than it still gains.
 
-    On data that is the same each time, a swing of 10 % of the level is enough. A loss on training batches swings
-    with the batches, so there it must have grown by half, and beyond chance. A loss below 0.1 % of its first value is
-    left alone. Behind it are an lr that is not decayed enough, an entropy that is too high, or updates that are too
-    aggressive.
+    On data that is the same each time, a swing of 10 % of the level is enough. A loss on training batches swings with
+    the batches, so there it must have grown by half, and beyond chance. A loss below 0.1 % of its first value is left
+    alone, and a success rate, which swings with the episodes. Behind it are an lr that is not decayed enough, an
+    entropy that is too high, or updates that are too aggressive.
 
     Let the lr fall to a hundredth of its peak; in reinforcement learning, the entropy coefficient or the clip range
     too.
@@ -196,7 +197,9 @@ def oscillates_late(case: Case) -> Iterator[Seen]:
     by_chance = float(np.exp(BY_CHANCE / np.sqrt(len(last))))
     needed = CALMED if curve.judged_apart else max(GREW, by_chance)
     gained = float(np.median(before.costs) - np.median(last.costs))
-    if _learned(curve, last.level) or grown < needed or now < RESTLESS * abs(last.level) or now < gained:
+    if curve.is_rate or _learned(case, curve, last.level):
+        return
+    if grown < needed or now < RESTLESS * abs(last.level) or now < gained:
         return
     yield Seen(
         f"measured.{curve.name}",
@@ -207,7 +210,9 @@ def oscillates_late(case: Case) -> Iterator[Seen]:
     )
 
 
-def _learned(curve: Curve, level: float) -> bool:
+def _learned(case: Case, curve: Curve, level: float) -> bool:
+    if curve.is_rate and curve.mode == "max":
+        return level >= case.passing
     return curve.mode == "min" and 0 <= level <= LEARNED * curve.values[0]
 
 
