@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from batch_picture import draw
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -38,9 +37,10 @@ def load() -> tuple[Part, Part]:
 
 
 def plans() -> dict[str, tm.Plan]:
-    """The plans of `plans.yaml`, by name."""
-    text = (Path(__file__).parent / "plans.yaml").read_text()
-    return {name: tm.Plan.from_data(data, source=name) for name, data in yaml.safe_load(text).items()}
+    """The four plans that lie beside this file, by name."""
+    folder = Path(__file__).parent
+    names = ("lr decay", "batch ramp", "batch ramp, lr coupled", "nothing changes")
+    return {name: tm.load_plan(folder / f"{name.replace(', ', '_').replace(' ', '_')}.yaml") for name in names}
 
 
 class Training:
