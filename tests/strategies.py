@@ -368,6 +368,7 @@ def auto_clips(draw: st.DrawFn) -> Any:
         min_measurements=draw(st.integers(1, window)),
         min_value=draw(st.just(0.0) | st.floats(0.01, 0.5)),
         init_value=draw(st.floats(0.5, 10.0)),
+        tolerance=draw(st.just(0.0) | st.floats(0.01, 2.0)),
         on_nan=draw(st.sampled_from(["error", "skip"])),
     )
 

@@ -25,16 +25,18 @@ class Progress:
     """A line with frames, frames/s, the time left, stage and success rate; where there is no terminal, every 20 s anew.
 
     Args:
-        total: frames of the run.
+        total: frames of the run, or what else `unit` says.
         done: of a run that goes on.
+        unit: what is counted.
     """
 
-    def __init__(self, total: int, done: int = 0) -> None:
+    def __init__(self, total: int, done: int = 0, *, unit: str = "frames") -> None:
+        self._unit = unit
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
             initial=done,
-            unit=" frames",
+            unit=f" {unit}",
             unit_scale=True,
             smoothing=0.05,
             mininterval=0.5,
@@ -71,8 +73,8 @@ class Progress:
         """The bar's numbers without the bar."""
         rate = (self._done - self._first) / elapsed
         left = tqdm.format_interval((self._total - self._done) / rate) if rate else "?"
-        done = f"{tqdm.format_sizeof(self._done)}/{tqdm.format_sizeof(self._total)} frames"
-        return f"{done}, {tqdm.format_sizeof(rate)} frames/s, {left} left, {self._news}".rstrip(", ")
+        done = f"{tqdm.format_sizeof(self._done)}/{tqdm.format_sizeof(self._total)} {self._unit}"
+        return f"{done}, {tqdm.format_sizeof(rate)} {self._unit}/s, {left} left, {self._news}".rstrip(", ")
 
     def close(self) -> None:
         """Leave the last line standing."""

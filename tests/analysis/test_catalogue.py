@@ -1,12 +1,14 @@
 """The catalogue tells of everything that a plan may name, from docstrings alone, and the page is what they say."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tempomat as tm
-from tempomat.analysis.catalogue import GROUPS, describe, entries, find, search, suggestion
+from tempomat.analysis.catalogue import GROUPS, OWN_SHAPE, describe, entries, find, search, suggestion
 from tempomat.analysis.docstrings import read_docstring, sample_of, split_prose
 from tempomat.analysis.drawing import measurements, picture_of
 from tempomat.analysis.formulas import as_text, inline
@@ -172,9 +174,35 @@ def test_a_name_is_found_by_class_type_or_any_librarys_name():
         "wsd": "warmup_stable_decay",
         "ReduceLROnPlateau": "Plateau",
         "CosineAnnealingWarmRestarts": "WarmRestarts",
+        "OneCycle": "one_cycle",
+        "LRRangeTest": "PowerLaw",
+        "WarmupDecayLR": "warmup_linear",
+        "WarmupCosineLR": "warmup_cosine",
+        "AdaptiveKLController": "KLPenalty",
+        "KLAdaptiveLR": "KLAdaptive",
+        "KLCoeffMixin": "KLPenalty",
+        "LambdaLR": "schedule",
+        "MultiplicativeLR": "schedule",
     }.items():
         assert found in [one.name for one in find(name)], name
     assert [one.name for one in find("StepDecay")] == ["StepDecay"]
+    for name in ("LambdaLR", "tm.schedule", "schedule"):
+        assert find(name)[0].name == "schedule"
+
+
+def test_the_shape_of_ones_own_that_is_shown_works_as_it_stands(tmp_path, monkeypatch):
+    (tmp_path / "my_module.py").write_text(OWN_SHAPE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("my_module")
+    monkeypatch.delitem(sys.modules, "my_module")
+    text = "total: 100\nschedules:\n  lr: {type: my_module.HalfLife, init_value: 3e-4, half_life: 10%}\n"
+    assert tm.loads_plan(text, own=[mine.HalfLife]) == tm.Plan({"lr": mine.lr}, total=100)
+    assert tm.loads_plan(text, own=[mine.HalfLife]).resolve()["lr"](20) == 7.5e-5
+
+
+def test_no_example_has_a_name_that_the_linter_calls_unusual():
+    named = {one.sample.name: one.sample.tree for one in entries() if one.sample and one.sample.name}
+    assert not [found for found in tm.lint(tm.Plan(named, total=1_000)) if found.code == "TM404"]
 
 
 def test_a_misspelt_name_is_answered_with_its_neighbour():

@@ -28,6 +28,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, captured.out, captured.err
 
 
+ARGUMENTS = {"lr_scheduler_type": "linear", "learning_rate": 0.1, "max_steps": 40}
+
 HOSTS: dict[str, tuple[list[str], tm.Plan]] = {
     "torch": (
         ["torch", "CosineAnnealingLR", "lr=0.1", "T_max=100"],
@@ -35,7 +37,7 @@ HOSTS: dict[str, tuple[list[str], tm.Plan]] = {
     ),
     "transformers": (
         ["transformers", "linear", "lr=3e-4", "num_training_steps=1000", "num_warmup_steps=100"],
-        tm.Plan({"lr": tm.warmup_linear(peak_value=3e-4, warmup=100, total=1_000)}),
+        tm.Plan({"lr": tm.warmup_linear(peak_value=3e-4, warmup=100, total=1_000)}, total=1_000),
     ),
     "optax": (
         ["optax", "cosine_decay", "init_value=1e-3", "decay_steps=50", "alpha=0.1"],
@@ -43,7 +45,7 @@ HOSTS: dict[str, tuple[list[str], tm.Plan]] = {
     ),
     "timm": (
         ["timm", "cosine", "num_epochs=50", "lr=0.1"],
-        tm.Plan({"lr": tm.Cosine(init_value=0.1, end_value=0.0, duration=50)}, clock="epochs"),
+        tm.Plan({"lr": tm.Cosine(init_value=0.1, end_value=0.0, duration=50)}, clock="epochs", total=50),
     ),
     "keras": (
         ["keras", "ExponentialDecay", "initial_learning_rate=0.1", "decay_steps=10", "decay_rate=0.5",
@@ -55,6 +57,18 @@ HOSTS: dict[str, tuple[list[str], tm.Plan]] = {
         ["composer", "Linear", "lr=0.1", "t_max=500tok"],
         tm.Plan({"lr": tm.Linear(init_value=0.1, end_value=0.0, duration=500)}, clock="tokens"),
     ),
+    "composer whose run is known": (
+        ["composer", "CosineAnnealing", "lr=6e-4", "alpha_f=0.1", "max_duration=2000ba"],
+        tm.Plan({"lr": tm.Cosine(init_value=6e-4, end_value=6e-5, duration=2_000)}, total=2_000),
+    ),
+    "composer whose run has another unit": (
+        ["composer", "Linear", "lr=0.1", "t_max=500tok", "max_duration=9ba"],
+        tm.Plan({"lr": tm.Linear(init_value=0.1, end_value=0.0, duration=500)}, clock="tokens"),
+    ),
+    "composer of epochs without their steps": (
+        ["composer", "Linear", "lr=0.1", "t_max=500ba", "max_duration=9ep"],
+        tm.Plan({"lr": tm.Linear(init_value=0.1, end_value=0.0, duration=500)}),
+    ),
     "composer list": (
         ["composer", "MultiStep", "lr=1.0", "milestones=[3ba, 7ba]", "gamma=0.5"],
         tm.Plan({"lr": tm.MultiStep(init_value=1.0, factor=0.5, milestones=(3, 7))}),
@@ -63,8 +77,17 @@ HOSTS: dict[str, tuple[list[str], tm.Plan]] = {
         ["rllib", "[[0, 1.0e-3], [1000, 1.0e-5]]", "--name", "entropy_coeff"],
         tm.Plan({"entropy_coeff": tm.PiecewiseLinear(values=(1e-3, 1e-5), boundaries=(0, 1_000))}, clock="env_steps"),
     ),
+    "timm constant": (["timm", "none", "num_epochs=50", "lr=0.1"], tm.Plan({"lr": 0.1}, clock="epochs", total=50)),
+    "torch one cycle": (
+        ["torch", "OneCycleLR", "max_lr=0.1", "total_steps=100", "cycle_momentum=false"],
+        tm.Plan({"lr": tm.one_cycle(peak_value=0.1, init_value=0.004, end_value=4e-7, warmup=29, total=99)}, total=100),
+    ),
+    "sb3 for longer": (
+        ["sb3", "lin_3e-4", "total=1000", "--total", "2000"],
+        tm.Plan({"lr": tm.Linear(init_value=3e-4, end_value=0.0, duration=1_000)}, clock="env_steps", total=2_000),
+    ),
     "sb3": (
-        ["sb3", "lin_3e-4", "total=1M", "--total", "1M"],
+        ["sb3", "lin_3e-4", "total=1M"],
         tm.Plan({"lr": tm.Linear(init_value=3e-4, end_value=0.0, duration=1_000_000)}, clock="env_steps",
                 total=1_000_000),
     ),
@@ -88,6 +111,18 @@ def test_a_host_prints_a_plan_that_reads_back(name: str, capsys: pytest.CaptureF
     code, out, err = run(capsys, *words)
     assert (code, err) == (0, "")
     assert tm.loads_plan(out) == plan
+
+
+def test_a_plan_whose_source_knows_the_run_needs_no_total_afterwards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, args = tmp_path / "plan.yaml", written(tmp_path / "args.json", ARGUMENTS)
+    run(capsys, "transformers", args, "-o", str(path))
+    assert tm.load_plan(path).total == 40
+    code, out, _ = run(capsys, str(path), "--to", "csv")
+    assert (code, len(out.splitlines()), out.splitlines()[-1]) == (0, 42, "40,0.0")
+    _, out, _ = run(capsys, "transformers", "constant", "lr=0.1")
+    assert tm.loads_plan(out) == tm.Plan({"lr": 0.1})
 
 
 def test_a_plan_is_written_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +208,18 @@ def test_a_plan_is_written_as_a_table_or_a_list(tmp_path: Path, capsys: pytest.C
         (["sb3", "lin_3e-4", "totl=5"], "sb3: totl: no argument of that name. Did you mean total? Arguments: total"),
         (["sb3", "lin_3e-4", "5"], "convert: '5': must be key=value"),
         (["sb3", "lin_3e-4", "total=1", "total=2"], "convert: total: is given twice"),
+        (
+            ["torch", "steplr", "lr=1"],
+            "from_torch_args: steplr: PyTorch has no scheduler 'steplr'. Did you mean StepLR?",
+        ),
+        (
+            ["torch", "LambdaLR", "lr=1"],
+            "from_torch_args: LambdaLR: lr_lambda: is a function, and none can be given on a command line",
+        ),
+        (
+            ["torch", "SequentialLR", "lr=1", "milestones=[5]", "schedulers=[{name: MultiplicativeLR, lr_lambda: x}]"],
+            "from_torch_args: SequentialLR: schedulers[0].lr_lambda: is a function",
+        ),
         (["composer", "Linear", "t_max=5ba"], "composer: lr: is missing: lr=..."),
         (["keras", "CosineDecay", "decay_steps=5"], "keras CosineDecay: initial_learning_rate: is missing"),
         (["drqv2", "linear(1,0)"], "drqv2: linear: takes 3 numbers"),
@@ -188,6 +235,8 @@ def test_a_plan_is_written_as_a_table_or_a_list(tmp_path: Path, capsys: pytest.C
 def test_what_cannot_be_done_is_said_with_exit_code_2(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if words[0] == "torch":
+        pytest.importorskip("torch")
     code, out, err = run(capsys, *words)
     assert (code, out) == (2, "")
     assert err.startswith(f"tempomat: {message}")

@@ -82,6 +82,26 @@ def test_show_draws_what_a_controller_does_below_what_it_hears(run):
     assert out.index("\nval_loss   ") < out.index("\nrule   ")
 
 
+@pytest.mark.parametrize("name", ["schedule", "LambdaLR"])
+def test_show_leads_from_a_function_to_schedules_of_ones_own(run, name):
+    code, out, err = run("show", name)
+    assert (code, err) == (0, "")
+    assert out.startswith("schedule   by hand   type: none, in Python only\n")
+    for part in (">>> lr = schedule(lambda t: ", "class HalfLife(tm.Schedule):", "own=[HalfLife]", "0.1 *\n"):
+        assert part in out
+    assert ("also fits" in out) == (name == "LambdaLR")
+    assert "`tempomat show schedule`" in run("list")[1]
+    code, _, err = run("show", name, "--html", "a.html")
+    assert (code, err) == (2, "tempomat: schedule: its docstring has no example to draw\n")
+
+
+def test_show_keeps_paragraphs_apart(run):
+    _, out, _ = run("show", "FloorTo", "--width", "100")
+    assert re.search(r"\n\nMultiples of 0, not of the first value\.", out)
+    _, out, _ = run("show", "schedule", "--width", "100")
+    assert "\n\nA function has no plain data: " in out
+
+
 def test_show_writes_a_picture_or_a_page_instead(run, tmp_path):
     pytest.importorskip("matplotlib")
     assert run("show", "wsd", "--png", "a.png", "--html", "a.html")[1] == "wrote a.png\nwrote a.html\n"

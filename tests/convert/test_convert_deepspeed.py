@@ -96,6 +96,27 @@ def test_one_cycle_moves_lr_and_momentum_against_each_other(changes: dict[str, A
     assert plan["betas[1]"] == tm.Constant(value=0.99)
 
 
+@pytest.mark.parametrize("stairs", [(100, 105), (100, 13), (299, 211)])
+def test_stairs_are_said_in_a_few_words_however_many(stairs: tuple[int, int]) -> None:
+    first, second = stairs
+    params = {**CYCLE, "cycle_first_stair_count": first, "cycle_second_stair_count": second}
+    plan = from_deepspeed({"scheduler": {"type": "OneCycle", "params": params}})
+    assert len(tm.dumps_plan(plan)) < 2_000
+    expected = [1e-4 + (1e-2 - 1e-4) * (height(t, stairs=stairs) if t < 510 else 0.0) for t in range(COUNTS)]
+    np.testing.assert_allclose(plan["lr"](np.arange(COUNTS)), expected, rtol=1e-9, atol=0)
+
+
+def test_a_cycle_that_stays_where_it_is_may_have_stairs() -> None:
+    params = {**CYCLE, "cycle_max_lr": 1e-4, "cycle_first_stair_count": 10}
+    plan = from_deepspeed({"scheduler": {"type": "OneCycle", "params": params}})
+    np.testing.assert_allclose(plan["lr"](np.arange(COUNTS)), 1e-4, rtol=1e-12, atol=0)
+
+
+def test_the_run_is_as_long_as_its_total_num_steps() -> None:
+    assert from_deepspeed(block("WarmupDecayLR", total_num_steps=2_000)).total == 2_000
+    assert from_deepspeed(block("WarmupLR", warmup_max_lr=0.1)).total is None
+
+
 def test_one_cycle_decays_behind_its_end() -> None:
     params = {**CYCLE, "decay_step_size": 50, "decay_lr_rate": 0.3, "cycle_momentum": False}
     plan = from_deepspeed({"scheduler": {"type": "OneCycle", "params": params}})

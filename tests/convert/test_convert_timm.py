@@ -10,6 +10,7 @@ import pytest
 
 import tempomat as tm
 from tempomat.convert import from_timm
+from tempomat.convert.timm import run_length
 
 torch = pytest.importorskip("torch")
 
@@ -80,6 +81,17 @@ def test_a_run_has_timms_learning_rate_at_every_count_and_after_its_end(name: st
     ours = from_timm(arguments, lr=LR)
     # timm raises sums of rounded powers; where it comes to 0 a floor of some ulp remains
     np.testing.assert_allclose(ours(np.arange(counts)), theirs(counts, **arguments), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("more", [{}, {"cooldown_epochs": 3}], ids=["", "cooldown"])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_as_long_as_timm_trains(name: str, more: dict[str, Any]) -> None:
+    arguments = {**RUNS[name], **more}
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
+    _, epochs = libraries.timm_schedulers().create_scheduler_v2(optimizer, **arguments)
+    unit, length = run_length(arguments, lr=LR)
+    on_epochs = arguments.get("step_on_epochs", True)
+    assert (unit, length) == (("epochs", epochs) if on_epochs else ("optimizer_steps", epochs * UPDATES))
 
 
 def script(**changes: Any) -> argparse.Namespace:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core.stepping import levels, resumed, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import bits, plateaus, success_gates
@@ -17,18 +18,6 @@ import tempomat as tm
 
 WARMUP = tm.Linear(init_value=0.0, end_value=0.8, duration=10)
 COSINE = tm.Cosine(init_value=1.0, end_value=0.0, duration=100)
-
-
-def run(rule, measurements):
-    """The states after each measurement, the first one before any."""
-    states = [rule.initial()]
-    for count, measurement in enumerate(measurements):
-        states.append(rule.update(states[-1], measurement, count))
-    return states
-
-
-def levels(rule, measurements):
-    return [rule.level(state) for state in run(rule, measurements)]
 
 
 def test_it_drops_after_more_than_patience_bad_measurements_in_a_row():
@@ -532,14 +521,7 @@ def test_a_window_that_starts_with_failures_delays_the_gate_and_fills_the_window
     cut=st.integers(0, 30),
 )
 def test_gates_are_pure_and_go_on_from_saved_states_that_are_their_own(rule, measurements, cut):
-    states = run(rule, measurements)
-    saved = json.loads(json.dumps(states[min(cut, len(measurements))]))
-    for count, measurement in enumerate(measurements[cut:], cut):
-        saved = rule.update(saved, measurement, count)
-    assert saved == states[-1]
-    for state in states:
-        rule.check(state)
-        assert rule.accepts(state)
+    for state in resumed(rule, measurements, cut):
         assert {type(value) for value in state.values()} == {int}
 
 

@@ -3,28 +3,17 @@
 # Arguments of types that no annotation allows are given on purpose.
 # pyright: reportArgumentType=false
 
-import json
+import itertools
 import math
 
 import numpy as np
 import pytest
+from core.stepping import levels, resumed, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import auto_clips, bits, noise_scales
 
 import tempomat as tm
-
-
-def run(rule, measurements):
-    states = [rule.initial()]
-    for count, measurement in enumerate(measurements):
-        states.append(rule.update(states[-1], measurement, count))
-    return states
-
-
-def levels(rule, measurements):
-    return [rule.level(state) for state in run(rule, measurements)]
-
 
 # the noise scale itself
 
@@ -171,6 +160,31 @@ def test_the_threshold_is_the_percentile_of_the_norms_in_the_window(percentile):
         assert bits(levels(rule, norms)) == bits(naive_clip(rule, norms))
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 0.05, 0.3])
+def test_a_threshold_moves_once_its_percentile_is_further_off_than_the_tolerance(tolerance):
+    norms = np.random.default_rng(1).lognormal(size=200).tolist()
+    free = levels(tm.AutoClip(percentile=80, window=50), norms)
+    kept, expected = 1.0, []
+    for asked in free:
+        kept = asked if abs(asked - kept) > tolerance * kept else kept
+        expected.append(kept)
+    found = levels(tm.AutoClip(percentile=80, window=50, tolerance=tolerance), norms)
+    assert bits(found) == bits(expected)
+    moves = sum(one != other for one, other in itertools.pairwise(found))
+    assert (0.0, 0.05, 0.3).index(tolerance) == sum(moves < bound for bound in (100, 20))
+
+
+def test_a_tolerance_holds_a_threshold_that_is_just_within_it_and_leaves_one_of_zero():
+    rule = tm.AutoClip(percentile=50, window=1, init_value=2.0, tolerance=0.5)
+    assert levels(rule, [3.0, 1.0, 3.125, 0.0, 1e-9]) == [2.0, 2.0, 2.0, 3.125, 0.0, 1e-9]
+
+
+def test_a_tolerance_of_zero_is_the_plan_from_before_there_was_one():
+    plan = tm.Plan({"grad_clip": tm.AutoClip(percentile=90)})
+    assert "tolerance" not in plan.to_data(full=True)["schedules"]["grad_clip"]
+    assert tm.Plan({"grad_clip": tm.AutoClip(percentile=90, tolerance=0.1)}).fingerprint != plan.fingerprint
+
+
 def test_a_norm_that_is_no_finite_number_stays_out_of_the_window():
     rule = tm.AutoClip(on_nan="skip", percentile=50)
     assert run(rule, [1.0, math.inf, 3.0])[-1] == {"level": 2.0, "window": (1.0, 3.0), "skipped": 1}
@@ -193,6 +207,7 @@ def test_a_narrower_window_takes_over_the_newest_norms_of_a_wider_one():
     [
         ({"percentile": 101}, "AutoClip: `percentile` must be at most 100"),
         ({"percentile": -1}, "`percentile` must be at least 0"),
+        ({"tolerance": -0.1}, "`tolerance` must be at least 0"),
         ({"window": 10_001}, "`window` must be at most 10_000 measurements, got 10_001"),
         ({"window": 5, "min_measurements": 6}, "`min_measurements` must fit into the window of 5, got 6"),
         ({"window": "5%"}, "`window` must be a count of measurements, got 5%"),
@@ -214,18 +229,8 @@ def test_thresholds_that_cannot_be_are_refused(given, match):
     rule=noise_scales() | auto_clips(), measurements=st.lists(st.floats(0, 100), max_size=20), cut=st.integers(0, 20)
 )
 def test_they_are_pure_and_go_on_from_saved_states_that_are_their_own(rule, measurements, cut):
-    states = run(rule, measurements)
-    saved = json.loads(json.dumps(states[min(cut, len(measurements))]))
-    for count, measurement in enumerate(measurements[cut:], cut):
-        before = dict(saved)
-        saved = rule.update(saved, measurement, count)
-        assert rule.update(before, measurement, count) == saved
-    assert json.dumps(saved) == json.dumps(states[-1])
-    for state in states:
-        rule.check(state)
-        rule.check(json.loads(json.dumps(state)))
-        assert rule.accepts(state)
-        assert not rule.relative
+    resumed(rule, measurements, cut)
+    assert not rule.relative
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 # Arguments of types that no annotation allows are given on purpose.
 # pyright: reportArgumentType=false
 
-import json
 import math
 
 import numpy as np
 import pytest
+from core.stepping import levels, resumed, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import bits, greedy
@@ -15,18 +15,6 @@ from strategies import bits, greedy
 import tempomat as tm
 
 RULE = tm.Greedy(factor=0.5, patience=1, threshold=0.0, min_value=0.125, max_value=4.0, init_value=1.0)
-
-
-def run(rule, measurements):
-    """The states after each measurement, the first one before any."""
-    states = [rule.initial()]
-    for count, measurement in enumerate(measurements):
-        states.append(rule.update(states[-1], measurement, count))
-    return states
-
-
-def levels(rule, measurements):
-    return [rule.level(state) for state in run(rule, measurements)]
 
 
 # held to the library
@@ -161,17 +149,7 @@ def test_a_mean_that_overflows_is_no_finite_number_and_does_not_stay(on_nan):
 @settings(max_examples=60)
 @given(rule=greedy(), measurements=st.lists(st.floats(-10, 10), max_size=20), cut=st.integers(0, 20))
 def test_it_is_pure_and_goes_on_from_saved_states_that_are_its_own(rule, measurements, cut):
-    states = run(rule, measurements)
-    saved = json.loads(json.dumps(states[min(cut, len(measurements))]))
-    for count, measurement in enumerate(measurements[cut:], cut):
-        before = dict(saved)
-        saved = rule.update(saved, measurement, count)
-        assert rule.update(before, measurement, count) == saved
-    assert json.dumps(saved) == json.dumps(states[-1])
-    for state in states:
-        rule.check(state)
-        rule.check(json.loads(json.dumps(state)))
-        assert rule.accepts(state)
+    for state in resumed(rule, measurements, cut):
         assert rule.min_value <= rule.level(state) <= rule.max_value
 
 

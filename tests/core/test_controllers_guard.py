@@ -3,12 +3,12 @@
 # Arguments of types that no annotation allows are given on purpose.
 # pyright: reportArgumentType=false
 
-import json
 import math
 import statistics
 
 import numpy as np
 import pytest
+from core.stepping import levels, resumed, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import bits, guards
@@ -17,17 +17,6 @@ import tempomat as tm
 
 BAD = [math.nan, math.inf, -math.inf]
 QUIET = tm.DivergenceGuard(factor=0.5, spike=2.0, window=4, min_measurements=2)
-
-
-def run(rule, measurements):
-    states = [rule.initial()]
-    for count, measurement in enumerate(measurements):
-        states.append(rule.update(states[-1], measurement, count))
-    return states
-
-
-def levels(rule, measurements):
-    return [rule.level(state) for state in run(rule, measurements)]
 
 
 def naive(rule, losses):
@@ -134,17 +123,7 @@ def test_in_a_scheduler_a_nan_is_recorded_as_a_decision_without_a_number():
 @settings(max_examples=60)
 @given(rule=guards(), measurements=st.lists(st.floats(-10, 10) | st.just(50.0), max_size=20), cut=st.integers(0, 20))
 def test_it_is_pure_and_goes_on_from_saved_states_that_are_its_own(rule, measurements, cut):
-    states = run(rule, measurements)
-    saved = json.loads(json.dumps(states[min(cut, len(measurements))]))
-    for count, measurement in enumerate(measurements[cut:], cut):
-        before = dict(saved)
-        saved = rule.update(saved, measurement, count)
-        assert rule.update(before, measurement, count) == saved
-    assert json.dumps(saved) == json.dumps(states[-1])
-    for state in states:
-        rule.check(state)
-        rule.check(json.loads(json.dumps(state)))
-        assert rule.accepts(state)
+    resumed(rule, measurements, cut)
 
 
 @pytest.mark.parametrize(

@@ -3,26 +3,16 @@
 # Arguments of types that no annotation allows are given on purpose.
 # pyright: reportArgumentType=false
 
-import json
 import math
 
 import numpy as np
 import pytest
+from core.stepping import levels, resumed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import bits, kl_controllers
 
 import tempomat as tm
-
-
-def levels(rule, measurements):
-    state = rule.initial()
-    found = [rule.level(state)]
-    for count, measurement in enumerate(measurements):
-        state = rule.update(state, measurement, count)
-        found.append(rule.level(state))
-    return found
-
 
 # Each library's rule as it stands in its source, over one number instead of param groups.
 
@@ -164,17 +154,7 @@ def test_a_factor_scales_a_schedule_within_bounds_of_its_own():
 def test_they_are_pure_and_go_on_from_saved_states_that_are_their_own(data, kind, cut):
     rule = data.draw(kl_controllers(kind))
     measurements = data.draw(st.lists(st.floats(0.0, 3.0), max_size=20))
-    states = [rule.initial()]
-    for count, measurement in enumerate(measurements):
-        states.append(rule.update(states[-1], measurement, count))
-        assert rule.update(states[-2], measurement, count) == states[-1]
-    saved = json.loads(json.dumps(states[min(cut, len(measurements))]))
-    for count, measurement in enumerate(measurements[cut:], cut):
-        saved = rule.update(saved, measurement, count)
-    assert saved == states[-1]
-    for state in states:
-        rule.check(state)
-        assert rule.accepts(state)
+    resumed(rule, measurements, cut)
 
 
 def test_a_state_outside_the_bounds_of_another_is_not_accepted_by_it():

@@ -68,10 +68,13 @@ def test_one_fault_is_on_the_titles_line_and_several_are_below_it():
 
 @pytest.mark.parametrize(
     ("got", "said"),
-    [("enocder", " Did you mean encoder?"), ("critics", " Did you mean critic?"), ("zzz", ""), ("", "")],
-)
-def test_a_near_name_is_suggested_and_a_far_one_is_not(got, said):
-    assert errors.did_you_mean(got, ["encoder", "actor", "critic"]) == said
+    [
+        ("enocder", " Did you mean encoder?"), ("critics", " Did you mean critic?"), ("zzz", ""), ("", ""),
+        ("ENCODR", " Did you mean encoder?"), ("steplr", " Did you mean StepLR?"), ("STEPLR", " Did you mean StepLR?"),
+    ],
+)  # fmt: skip
+def test_a_near_name_is_suggested_whatever_its_letter_case_and_a_far_one_is_not(got, said):
+    assert errors.did_you_mean(got, ["encoder", "actor", "critic", "StepLR"]) == said
 
 
 def test_a_value_too_long_to_print_is_cut():

@@ -1,27 +1,16 @@
 """The example of a batch size over time, run shorter."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+from loading import EXAMPLES, example
 
 from tempomat.runs import read_run
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "batch_size"
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLE)
-        spec = importlib.util.spec_from_file_location("batch_size_train", EXAMPLE / "train.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        return module.main(tmp_path_factory.mktemp("runs"), seeds=(0,), epochs=13)
+        patch.syspath_prepend(EXAMPLES / "batch_size")
+        return example("batch_size/train.py").main(tmp_path_factory.mktemp("runs"), seeds=(0,), epochs=13)
 
 
 def test_a_larger_batch_takes_fewer_updates_over_the_same_samples(found):

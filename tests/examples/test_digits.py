@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import signal
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from loading import example
 from scipy import stats
 
 from tempomat.runs import read_run
@@ -38,13 +38,8 @@ def quick(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report():
-    """The example's own module of that name; an example is no package."""
-    spec = importlib.util.spec_from_file_location("digits_report", DIGITS / "report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The example's own module of that name."""
+    return example("digits/report.py")
 
 
 def records(out: Path, name: str) -> list:

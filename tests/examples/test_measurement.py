@@ -1,26 +1,14 @@
 """The examples of measurement, run shorter: guard, batch size by noise, learning rate by divergence."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+from loading import example
 
 pytestmark = pytest.mark.slow
-EXAMPLES = Path(__file__).parents[2] / "examples" / "measurement"
-
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(f"measurement_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_going_back_saves_a_run_that_falls_apart_without():
-    found = {name: one for name, (one,) in example("guard").main((0,)).items()}
+    found = {name: one for name, (one,) in example("measurement/guard.py").main((0,)).items()}
     assert found["no guard"]["accuracy"] < 0.2
     assert found["cuts"]["accuracy"] < 0.2
     assert found["cuts and goes back"]["accuracy"] > 0.8
@@ -29,7 +17,7 @@ def test_going_back_saves_a_run_that_falls_apart_without():
 
 
 def test_the_batch_grows_with_the_noise_and_saves_updates():
-    module = example("noise_scale")
+    module = example("measurement/noise_scale.py")
     found = {name: one for name, (one,) in module.main((0,), epochs=10).items()}
     sizes = found["by the noise"]["batch_size"]
     assert sizes[0] == module.SMALL < sizes[-1] <= module.LARGE
@@ -43,7 +31,7 @@ def test_the_batch_grows_with_the_noise_and_saves_updates():
 
 
 def test_the_rate_comes_to_the_same_from_far_below_and_far_above():
-    module = example("kl_adaptive")
+    module = example("measurement/kl_adaptive.py")
     found = {name: one for name, (one,) in module.main((0,), iterations=25).items()}
     low, high = (found[f"from {name}, by the divergence"] for name in ("1e-5", "1e-2"))
     late = [np.exp(np.log(one["lr"][200:]).mean()) for one in (low, high)]

@@ -1,11 +1,11 @@
 """The example of the optimizer's side, run for real with one seed: what it records is what it says it does."""
 
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import loading
 import numpy as np
 import pytest
 
@@ -14,12 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("optimizer_side", ROOT / "examples" / "optimizer_side.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loading.example("optimizer_side.py")
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import loading
 import pytest
 import torch
 
@@ -30,13 +30,7 @@ LINE = tm.Linear(init_value=1.0, end_value=0.0, duration="100%")
 
 
 def example():
-    path = Path(__file__).parents[2] / "examples" / "hosts" / "ignite_digits.py"
-    spec = importlib.util.spec_from_file_location("ignite_digits", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loading.example("hosts/ignite_digits.py")
 
 
 @pytest.fixture(scope="module")

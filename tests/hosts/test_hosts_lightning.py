@@ -4,10 +4,10 @@ import csv
 import importlib
 import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from loading import example
 
 pytest.importorskip("lightning.pytorch")
 
@@ -39,13 +39,7 @@ LINE = tm.Linear(init_value=1.0, end_value=0.0, duration="100%")
 
 @pytest.fixture(scope="module")
 def digits():
-    path = Path(__file__).parents[2] / "examples" / "hosts" / "lightning_digits.py"
-    spec = importlib.util.spec_from_file_location("lightning_digits", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("hosts/lightning_digits.py")
 
 
 class Seen(Callback):

@@ -2,11 +2,10 @@
 
 # pyright: reportMissingImports=false
 
-import importlib.util
 import logging
-from pathlib import Path
 
 import pytest
+from loading import example
 
 pytest.importorskip("ray.rllib")
 
@@ -24,13 +23,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # Ray and RLlib warn of them
 
 @pytest.fixture(scope="module")
 def cartpole():
-    path = Path(__file__).parents[2] / "examples" / "hosts" / "rllib_cartpole.py"
-    spec = importlib.util.spec_from_file_location("rllib_cartpole", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("hosts/rllib_cartpole.py")
 
 
 @pytest.fixture(scope="module")

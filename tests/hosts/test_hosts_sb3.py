@@ -5,11 +5,11 @@ import importlib.util
 import json
 import sys
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import pytest
+from loading import example
 
 pytest.importorskip("stable_baselines3")
 
@@ -21,17 +21,6 @@ from stable_baselines3.common.logger import KVWriter, Logger
 import tempomat as tm
 from tempomat.core import BindingError, MissingExtra, StateError
 from tempomat.integrations.sb3 import TempomatCallback
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "hosts"
-
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Toy(gymnasium.Env):
@@ -122,7 +111,7 @@ def plan(total=64, /, **entries):
 
 
 def test_the_cartpole_example_learns_and_ends_where_its_plan_ends():
-    done = example("sb3_cartpole").main()
+    done = example("hosts/sb3_cartpole.py").main()
     rewards = [one["r"] for one in done["model"].ep_info_buffer]
     assert sum(rewards) / len(rewards) > 40  # chance gets about 20
     assert done["callback"].counts == {"env_steps": 4096}
@@ -131,7 +120,7 @@ def test_the_cartpole_example_learns_and_ends_where_its_plan_ends():
 
 
 def test_the_pendulum_example_moves_both_rates_and_tau():
-    done = example("sb3_sac_pendulum").main()
+    done = example("hosts/sb3_sac_pendulum.py").main()
     model, values = done["model"], done["callback"].values
     assert model.actor.optimizer.param_groups[0]["lr"] == values["actor.lr"] == 1e-4
     assert model.critic.optimizer.param_groups[0]["lr"] == values["critic.lr"] == 3e-4

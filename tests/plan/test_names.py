@@ -59,6 +59,8 @@ def test_what_is_no_name_is_refused(name):
         ("batch_size", [1, 10**6], [0.5, 0.0]),
         ("dropout", [0.0, 1.0], [1.01, -0.01]),
         ("entropy_coef", [-1.0, 0.0, 1.0], [math.nan, -math.inf]),
+        ("beta", [0.0, 0.2, 5.0], [-0.1, math.nan]),
+        ("kl_coef", [0.0, 5.0], [-0.1, math.inf]),
         ("a_name_of_mine", [-1e9, 1e9], [math.nan, math.inf, -math.inf]),
     ],
 )

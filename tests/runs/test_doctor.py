@@ -20,7 +20,9 @@ COSINE = tm.warmup_cosine(peak_value=0.1, end_value=0.001, warmup=20, total=TOTA
 EARLY = tm.MultiStep(init_value=0.1, factor=0.01, milestones=[40])
 
 
-def record(folder, entries, measured, *, steps=TOTAL, total=TOTAL, applied=None, counts=None, events=(), close=True):
+def record(
+    folder, entries, measured, *, steps=TOTAL, total=TOTAL, asked=None, applied=None, counts=None, events=(), close=True
+):
     """A run of `steps` rows whose measurements are functions of the share of the run done."""
     plan = tm.Plan(entries, total=total)
     scheduler: Any = SimpleNamespace(plan=plan, counts={}, asked={}, values={}, events=[])
@@ -29,6 +31,7 @@ def record(folder, entries, measured, *, steps=TOTAL, total=TOTAL, applied=None,
         count = step if counts is None else counts[step]
         scheduler.counts = {"optimizer_steps": count}
         scheduler.asked = {name: 1.0 if plan[name].controllers else plan[name](count) for name in plan.schedules}
+        scheduler.asked |= {} if asked is None else asked(count)
         scheduler.values = scheduler.asked | ({} if applied is None else applied(count))
         scheduler.events += [one for one in events if one["counts"]["optimizer_steps"] == count]
         recorder.write(scheduler, **{name: of(step / TOTAL) for name, of in measured.items()})
@@ -267,6 +270,26 @@ def test_what_is_applied_may_differ_from_what_was_asked_by_rounding_alone(tmp_pa
     assert ("TD102" in found(record(tmp_path, entries, {"loss": falling}, applied=applied))) == seen
 
 
+@pytest.mark.parametrize(
+    ("name", "behind", "seen"),
+    [("batch_size", 3, False), ("batch_size", -3, True), ("lr", 3, True), ("frozen.batch_size", 3, False)],
+    ids=["batches in flight", "before it was asked", "an optimizer's own", "of a group"],
+)
+def test_batches_in_flight_keep_the_size_that_a_controller_asked_for_before(tmp_path, name, behind, seen):
+    def asked(count):
+        return 32.0 * (1 + count // 50)
+
+    tree = tm.NoiseScale(min_value=32, max_value=128) if "batch_size" in name else tm.Plateau(init_value=1.0)
+    run = record(
+        tmp_path,
+        {name: tree},
+        {"loss": falling},
+        asked=lambda count: {name: asked(count)},
+        applied=lambda count: {name: asked(max(count - behind, 0))},
+    )
+    assert ("TD102" in found(run)) == seen
+
+
 def test_a_value_that_differs_is_told_with_its_first_count(tmp_path):
     run = record(tmp_path, {"lr": 0.1}, {"loss": falling}, applied=lambda count: {"lr": 0.1 if count < 30 else 0.2})
     one = found(run)["TD102"]
@@ -303,6 +326,22 @@ def test_a_clock_that_was_never_advanced_is_an_error(tmp_path):
 )
 def test_a_clip_that_acts_never_or_always_is_told(tmp_path, norm, code):
     run = record(tmp_path, {"lr": COSINE, "grad_clip": 1.0}, {"loss": falling, "grad_norm": norm})
+    assert list(found(run)) == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("share", "more", "code"),
+    [
+        (0.1, {"grad_norm_max": lambda t: 4.0}, None),
+        (0.0, {"grad_norm_max": lambda t: 0.9}, "TD106"),
+        (1.0, {"grad_norm_max": lambda t: 4.0}, "TD107"),
+        (1.0, {}, "TD106"),
+    ],
+    ids=["some", "none", "all", "another clip_fraction"],
+)
+def test_a_meter_tells_of_each_update_what_its_mean_norm_does_not(tmp_path, share, more, code):
+    measured = {"loss": falling, "grad_norm": lambda t: 0.5, "clip_fraction": lambda t: share, **more}
+    run = record(tmp_path, {"lr": COSINE, "grad_clip": 1.0}, measured)
     assert list(found(run)) == ([code] if code else [])
 
 

@@ -35,8 +35,8 @@ class Seen(Dataset[Any]):
         return [(index, indices.info.values["sequence_length"]) for index in indices]
 
 
-def batches(plan: Any = PLAN, *, data: Any = None, fetching=FETCHING[0], **options):
-    sampler = BatchSampler(SIZE, plan, **{"seed": 3, **options})
+def batches(plan: Any = PLAN, *, size: Any = SIZE, data: Any = None, fetching=FETCHING[0], **options):
+    sampler = BatchSampler(size, plan, **{"seed": 3, **options})
     data = torch.arange(SIZE) if data is None else data
     return Batches(DataLoader(data, batch_sampler=sampler, **fetching))
 
@@ -296,6 +296,76 @@ def test_the_record_says_what_each_batch_was_planned_for(tmp_path):
     assert asked.tolist() != sizes
 
 
+def test_a_row_between_two_batches_says_what_holds_for_the_next(tmp_path):
+    _, scheduler = sgd(NOISE)
+    loader = batches(scheduler, fetching={"num_workers": 1, "prefetch_factor": 3})
+    applied, sizes = Applied(scheduler, loader), []
+    with Recorder(tmp_path / "run", scheduler.plan) as recorder:
+        for info, _ in loader:
+            sizes.append(info.batch_size)
+            scheduler.observe(noise_scale=2.0 + (info.update * 7) % 11)
+            scheduler.advance(optimizer_steps=1)
+            recorder.write(applied, val_loss=1.0)
+    held = read_run(tmp_path / "run").series("batch_size").applied.tolist()
+    assert held[:-1] == sizes[1:]
+    assert held[-1] == scheduler.values["batch_size"]
+
+
+@pytest.mark.parametrize("fetching", FETCHING, ids=["alone", "one", "two", "persistent"])
+def test_random_numbers_go_on_as_if_the_run_had_not_been_broken_off(fetching):
+    def drawn(loader, most=None):
+        return [torch.rand(1).item() for _ in itertools.islice(loader, most)]
+
+    torch.manual_seed(5)
+    unbroken = batches(fetching=fetching)
+    expected = drawn(unbroken) + drawn(unbroken)
+    torch.manual_seed(5)
+    first = batches(fetching=fetching)
+    found = drawn(first, 4)
+    states = first.state_dict(), torch.get_rng_state()
+    again = batches(fetching=fetching)
+    again.load_state_dict(states[0])
+    torch.set_rng_state(states[1])
+    assert found + drawn(again) + drawn(again) == expected
+
+
+class Noise(Dataset[Any]):
+    """Samples that a worker draws."""
+
+    def __len__(self) -> int:
+        return SIZE
+
+    def __getitem__(self, index: int) -> float:
+        return torch.rand(1).item()
+
+
+def test_what_workers_draw_follows_from_pytorchs_seed_and_is_another_in_each_epoch():
+    def drawn(seed):
+        torch.manual_seed(seed)
+        loader = batches(data=Noise(), fetching={"num_workers": 1})
+        return [[batch.tolist() for _, batch in loader] for _ in range(2)]
+
+    first, other = drawn(1), drawn(2)
+    assert drawn(1) == first
+    assert first[0] != first[1]
+    assert first[0] != other[0]
+
+
+def test_a_generator_of_the_users_is_the_loaders():
+    mine = torch.Generator().manual_seed(1)
+    loader = batches(fetching={"generator": mine})
+    before = mine.get_state()
+    next(iter(loader))
+    assert loader.loader.generator is mine
+    assert not torch.equal(mine.get_state(), before)
+
+
+@pytest.mark.parametrize("size", [SIZE - 1, SIZE + 1])
+def test_a_sampler_of_more_or_fewer_samples_than_there_are_is_refused(size):
+    with pytest.raises(tm.BindingError, match=f"orders {size} samples, and the loader's data set has {SIZE}"):
+        batches(size=size, data=torch.arange(SIZE))
+
+
 def test_workers_are_told_the_values_of_their_batch():
     sampler = BatchSampler(Seen(), PLAN, seed=0, also=["sequence_length"])
     loader = Batches(DataLoader(Seen(), batch_sampler=sampler, num_workers=2, prefetch_factor=4, collate_fn=list))
@@ -334,6 +404,36 @@ def test_a_forgotten_clock_of_samples_is_an_error():
     assert scheduler.counts["samples"] == SIZE
 
 
+def test_batches_that_begin_anew_under_a_scheduler_that_went_on_are_an_error():
+    optimizer, scheduler = sgd(PLAN)
+    first = batches(scheduler)
+    for _ in itertools.islice(first, 7):
+        optimizer.step()
+        scheduler.step()
+    fresh = batches(scheduler)
+    raising(fresh, "the scheduler is at 7 optimizer steps, and the batches begin anew at 0. After loading")
+    fresh.load_state_dict(fresh.state_dict(), counts=scheduler.counts)
+    info, _ = next(iter(fresh))
+    assert (info.update, info.batch_size, info.counts["optimizer_steps"]) == (0, 16, 7)
+    resumed = batches(scheduler)
+    resumed.load_state_dict(first.state_dict())
+    assert next(iter(resumed))[0].update == 7
+
+
+def test_a_step_between_two_micro_batches_of_an_update_is_an_error():
+    optimizer, scheduler = sgd(PLAN)
+    infos = iter(batches(scheduler, micro=3))
+    for last in (False, True, False):
+        assert next(infos)[0].last == last
+        if last:
+            optimizer.step()
+            scheduler.step()
+    optimizer.step()
+    scheduler.step()
+    with pytest.raises(tm.BindingError, match=r"between two micro-batches of update 1\. Step the optimizer and"):
+        next(infos)
+
+
 def test_counts_that_were_changed_on_purpose_are_taken_over():
     _, short = sgd(tm.Plan({"batch_size": RAMP}, total=20))
     loader = batches(short)
@@ -366,6 +466,9 @@ def test_a_size_that_nothing_can_be_made_of_is_refused():
         ({"entry": "batch_sise"}, r"no entry 'batch_sise'\. Did you mean batch_size"),
         ({"also": ["dropout"]}, "no entry 'dropout'"),
         ({"seed": None}, "needs a seed="),
+        ({"size": 0}, "BatchSampler: the number of samples must be at least 1, got 0"),
+        ({"size": ()}, "BatchSampler: the number of samples must be at least 1, got 0"),
+        ({"size": iter(range(5))}, "needs a data set with samples by index, or their number, got range_iterator"),
         ({"seed": -1}, "seed must be between 0"),
         ({"seed": 2**64}, "seed must be between 0"),
         ({"micro": 0}, "micro must be at least 1, got 0"),
@@ -387,6 +490,10 @@ def test_what_does_not_fit_is_refused_when_it_is_built(options, match):
 def test_a_loader_of_another_make_is_refused():
     with pytest.raises(tm.BindingError, match=r"needs a DataLoader with batch_sampler=BatchSampler\(\.\.\.\)"):
         Batches(DataLoader(cast(Any, torch.arange(4))))
+    with pytest.raises(tm.BindingError, match=r"got DataLoader with torch\.utils\.data\.sampler\.BatchSampler"):
+        Batches(DataLoader(cast(Any, torch.arange(4)), sampler=cast(Any, [0, 1])))
+    with pytest.raises(tm.BindingError, match="got BatchSampler with none"):
+        Batches(cast(Any, BatchSampler(4, PLAN, seed=0)))
     with pytest.raises(tm.BindingError, match="Leave out in_order=False"):
         batches(fetching={"num_workers": 1, "in_order": False})
 

@@ -157,6 +157,22 @@ def test_what_cannot_be_meant_is_refused_with_nothing_changed(options, words):
     assert scheduler.state_dict() == before
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (torch.nn.Linear(2, 1), r"takes parameters, got Linear\. Write clip_gradients\(model\.parameters"),
+        (torch.nn.Sequential(torch.nn.ReLU()), "takes parameters, got Sequential"),
+        ([torch.nn.Linear(2, 1)], "takes parameters, got Linear"),
+        (3, "takes parameters, got int"),
+        (iter(()), "there are no parameters. model.parameters.. can be gone through only once"),
+    ],
+    ids=["module", "iterable module", "modules", "number", "nothing"],
+)
+def test_what_are_no_parameters_is_refused(given, words):
+    with pytest.raises(BindingError, match=words):
+        clip_gradients(given, scheduled(weights([1.0]), grad_clip=1.0))
+
+
 def test_a_schedule_that_skips_bad_norms_never_waits_for_the_device():
     parameter = Parameter(torch.zeros(3, device="meta"))  # where a number can be computed with, and not be read
     parameter.grad = torch.ones(3, device="meta")

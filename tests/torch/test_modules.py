@@ -120,6 +120,7 @@ def test_the_models_own_attribute_a_buffer_and_a_parameter_can_be_written():
         ("body.1.track_running_stats", "body.1.track_running_stats: must be a number, got True"),
         ("stem.weight", r"stem.weight: must be a number, got Parameter"),
         ("body.1.forward", "body.1.forward: must be a number"),
+        ("**.dropout", r"\*\*\.dropout: no 'dropout' in the model, "),
     ],
 )
 def test_a_path_that_leads_to_no_number_is_refused(path, words):

@@ -103,6 +103,7 @@ def test_a_given_function_takes_a_key_away_from_the_groups():
         ("amsgrad", r"holds False, which is no number"),
         ("foreach", r"holds None, which is no number"),
         ("enocder.lr", r"no param group is named 'enocder'\. Did you mean encoder\? Groups: encoder, head\..*later="),
+        ("l1.loss_weight", r"that the loop reads from scheduler\.values: targets=\{'l1\.loss_weight': None\}"),
         ("encoder.momentum", r"no param group has a 'momentum'"),
         ("encoder.batch_size", r"no param group has a 'batch_size'"),
     ],

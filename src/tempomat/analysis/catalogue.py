@@ -39,6 +39,28 @@ GROUPS: Mapping[str, str] = {
     "controllers": "rules that follow measurements",
 }
 """The catalogue's chapters, each with what it holds."""
+OWN_SHAPE = """\
+from dataclasses import dataclass
+from typing import Any
+
+import tempomat as tm
+from tempomat.core.fields import Length, Value
+from tempomat.core.ops import Ops
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfLife(tm.Schedule):
+    init_value: Value  # any finite number
+    half_life: Length  # a count from 1, or a duration such as 5%
+
+    def _at(self, t: Any, ops: Ops) -> Any:  # one formula for Python numbers, NumPy, PyTorch and JAX
+        return self.init_value * ops.power(0.5, ops.real(t) / ops.count(self.half_life))
+
+
+lr = HalfLife(init_value=3e-4, half_life="10%")  # a file says type: my_module.HalfLife
+# plan = tm.load_plan("plan.yaml", own=[HalfLife])
+"""
+"""A shape of one's own, as a module has it."""
 _ALIAS = re.compile(r"\.|^[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*$|^get_|_schedule$|_decay$|^fit_")
 
 
@@ -129,6 +151,14 @@ def entries() -> tuple[Entry, ...]:
     return tuple(sorted(found, key=lambda one: (order.index(one.group), one.name.lower())))
 
 
+@cache
+def by_hand() -> Entry:
+    """Functions of one's own, which no plan's file can name and so is none of `entries`."""
+    text = read_docstring(core.schedule)
+    function = Parameter("function", "a function of one count", "", text.items("Args")["function"])
+    return Entry(core.schedule, "schedule", (), "by hand", text, (function,))
+
+
 def _entry(builder: Any, types: tuple[str, ...]) -> Entry:
     text = read_docstring(builder)
     said, defaults = text.items("Args"), defaults_of(builder)
@@ -189,18 +219,19 @@ def _told(entry: Entry) -> Iterator[str]:
 def find(name: str) -> tuple[Entry, ...]:
     """The entries of a name: a class's or recipe's own, a plan's `type`, or the one that a library has for it.
 
-    One of our own decides. A library's name may belong to several; that of which it says the least besides is first,
-    which is the one that is all of it. Letter case, `-` and `_` do not matter.
+    `schedule` is among them, though no plan's file names it. One of our own decides. A library's name may belong to
+    several; that of which it says the least besides is first, which is the one that is all of it. Letter case, `-` and
+    `_` do not matter.
 
     Raises:
         ScheduleError: nothing has that name; the message suggests one.
     """
-    everything, wanted = entries(), _alike(name)
-    exact = tuple(one for one in everything if one.name == name.strip())
+    plain = name.strip().removeprefix("tm.").removeprefix("tempomat.")
+    everything, wanted = (*entries(), by_hand()), _alike(plain)
+    exact = tuple(one for one in everything if one.name == plain)
     if exact:
         return exact
-    last = name.strip().rpartition(".")[2]
-    folded = name.strip().casefold()
+    last, folded = plain.rpartition(".")[2], plain.casefold()
     ours = [one for one in everything if folded in (one.name.casefold(), *one.types)]
     theirs = [one for one in everything if wanted in map(_alike, one.known_as) and one not in ours]
     options = [one for one in everything if wanted in (_alike(each.name) for each in one.parameters if each.default)]
@@ -221,6 +252,4 @@ def suggestion(word: str) -> str:
     """` Did you mean x?` where a name of ours or of a library is near, else an empty string."""
     known = [name for one in entries() for name in (one.name, *one.types)]
     known += [alias.rpartition(".")[2] for one in entries() for alias in one.aliases]
-    by_case = {name.casefold(): name for name in reversed(known)}
-    near = did_you_mean(word.casefold(), by_case)
-    return near if not near else f" Did you mean {by_case[near[14:-1]]}?"
+    return did_you_mean(word, known)

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from typing import Any, cast
 
-from tempomat.core import ConversionError, Fault, Node, On, PlanError, TempomatError
+from tempomat.cli.exporting import TARGETS, exported
+from tempomat.core import ConversionError, Fault, On, PlanError, TempomatError, Unit
 from tempomat.core.errors import did_you_mean, list_faults, shown
-from tempomat.plan import Plan, dumps_plan, load_plan, save_plan
+from tempomat.plan import Plan, dumps_plan, save_plan
 from tempomat.plan.text import MAX_BYTES, parse_yaml
 
 Given = dict[str, Any]
+_Length = tuple[Unit, Any]
+"""A run's length as its source gives it, and the unit."""
 
 _EPILOG = """\
 examples:
@@ -56,7 +59,7 @@ def add(several: Any, run_options: Callable[[Any], None]) -> None:
     one.add_argument(
         "--name", metavar="ENTRY", help="the plan's entry, where the host describes one value (default: lr)"
     )
-    one.add_argument("--to", choices=tuple(_TARGETS), help="write a plan for this instead")
+    one.add_argument("--to", choices=tuple(TARGETS), help="write a plan for this instead")
     one.add_argument("--entry", metavar="ENTRY", help="with --to: the entry of the plan, where it takes one")
     one.add_argument("--every", type=int, metavar="N", help="with --to csv: a line each N counts")
     run_options(one)
@@ -65,7 +68,7 @@ def add(several: Any, run_options: Callable[[Any], None]) -> None:
 def convert(options: Namespace) -> int:
     """Read another library's schedule, or write a plan for one."""
     if options.to is not None:
-        text = _exported(options)
+        text = exported(options)
         if options.output is None:
             print(text, end="" if text.endswith("\n") else "\n")
         else:
@@ -84,12 +87,13 @@ def convert(options: Namespace) -> int:
 def _imported(options: Namespace) -> Plan:
     if options.source not in _HOSTS:
         if os.path.exists(options.source):
-            raise ConversionError(f"{options.source}: to convert a plan say to what, --to {' or '.join(_TARGETS)}")
+            raise ConversionError(f"{options.source}: to convert a plan say to what, --to {' or '.join(TARGETS)}")
         raise ConversionError(
             f"no host of the name {shown(options.source)}.{did_you_mean(options.source, _HOSTS)} "
             f"Hosts: {', '.join(_HOSTS)}"
         )
     words = list(options.words)
+    length: _Length | None = None
     if options.source == "megatron":
         found = _megatron(words)
     else:
@@ -98,21 +102,27 @@ def _imported(options: Namespace) -> Plan:
         for name in _RATES.get(options.source, ()):
             if "steps_per_epoch" in dict(options.rates):
                 given.setdefault(name, dict(options.rates)["steps_per_epoch"])
-        found = _HOSTS[options.source](what, given)
+        found = _HOSTS[options.source](what, dict(given))
+        length = _LENGTHS.get(options.source, _unknown)(what, given)
     rates = dict(options.rates)
     if isinstance(found, Plan):
         if options.name is not None:
             raise ConversionError(f"--name: {options.source} names the entries itself: {', '.join(found.schedules)}")
         total = found.total if options.total is None else options.total
         return Plan(found.schedules, total=total, clock=found.clock, rates={**found.rates, **rates})
-    return _single(options.name or "lr", found, options.total, rates)
+    return _single(options.name or "lr", found, options.total, length, rates)
 
 
-def _single(name: str, node: Any, total: Any, rates: dict[str, int]) -> Plan:
-    """A plan of one entry, on the clock that the whole of it is tied to."""
+def _single(name: str, node: Any, total: Any, length: _Length | None, rates: dict[str, int]) -> Plan:
+    """A plan of one entry, on the clock that the whole of it is tied to, as long as the source's run."""
+    clock: Any = Unit.OPTIMIZER_STEPS
     if node.builder() is On:
-        return Plan({name: node.parameters()["schedule"]}, total=total, clock=node.parameters()["unit"], rates=rates)
-    return Plan({name: node}, total=total, rates=rates)
+        node, clock = node.parameters()["schedule"], node.parameters()["unit"]
+    elif length is not None and not node.clocks:
+        clock = length[0]
+    if total is None and length is not None and length[0] == clock:
+        total = length[1]
+    return Plan({name: node}, total=total, clock=clock, rates=rates)
 
 
 def _arguments(words: Sequence[str]) -> Given:
@@ -265,11 +275,16 @@ def _optax(what: str | None, given: Given) -> Any:
 def _timm(what: str | None, given: Given) -> Any:
     from tempomat.convert import from_timm
 
+    args, more = _timm_words(what, given)
+    return from_timm(args, **more)
+
+
+def _timm_words(what: str | None, given: Given) -> tuple[Any, Given]:
+    """A command line and what is said beside it, or all of it as a mapping."""
     if what is not None and what.startswith("--"):
-        return from_timm(what, **given)
+        return what, given
     data = _data(what, given)
-    args: Any = {**data, **given} if isinstance(data, Mapping) else {**given, **({"sched": data} if data else {})}
-    return from_timm(args)
+    return ({**data, **given} if isinstance(data, Mapping) else {**given, **({"sched": data} if data else {})}), {}
 
 
 def _keras(what: str | None, given: Given) -> Any:
@@ -336,34 +351,42 @@ _HOSTS: dict[str, Callable[[str | None, Given], Any]] = {
 }
 
 
-def _exported(options: Namespace) -> str:
-    if options.words:
-        raise ConversionError(f"--to {options.to}: takes a plan and nothing else, got {' '.join(options.words)}")
-    plan = load_plan(options.source)
-    subject: Any = plan
-    if options.entry is not None:
-        subject = Plan({options.entry: plan[options.entry]}, total=plan.total, clock=plan.clock, rates=plan.rates)
-    return _TARGETS[options.to](subject, options)
+def _unknown(what: str | None, given: Given) -> None:
+    """The host does not say how long a run is, or says it in the plan."""
 
 
-def _csv(subject: Plan | Node, options: Namespace) -> str:
-    from tempomat.convert import to_csv
-
-    return to_csv(cast("Any", subject), every=options.every, total=options.total, **dict(options.rates))
-
-
-def _rllib_list(subject: Plan, options: Namespace) -> str:
-    import json
-
-    from tempomat.convert import to_rllib
-
-    total = subject.total if options.total is None else options.total
-    if total is None:
-        raise ConversionError("--to rllib: needs the run's length. Give the plan a `total`, or --total")
-    return json.dumps(to_rllib(cast("Any", subject), total, **dict(options.rates)))
+def _transformers_length(what: str | None, given: Given) -> _Length | None:
+    data, steps = _data(what, given), given.get("num_training_steps")
+    if steps is None and isinstance(data, Mapping) and int(data.get("max_steps") or -1) > 0:
+        steps = data["max_steps"]
+    return None if steps is None else (Unit.OPTIMIZER_STEPS, steps)
 
 
-_TARGETS: dict[str, Callable[[Any, Namespace], str]] = {"csv": _csv, "rllib": _rllib_list}
+def _timm_length(what: str | None, given: Given) -> _Length:
+    from tempomat.convert.timm import run_length
+
+    args, more = _timm_words(what, given)
+    return run_length(args, **more)
+
+
+def _composer_length(_: str | None, given: Given) -> _Length | None:
+    from tempomat.convert.composer import run_length
+
+    whole = given.get("max_duration")
+    return None if whole is None else run_length(whole, given.get("steps_per_epoch"))
+
+
+def _sb3_length(_: str | None, given: Given) -> _Length | None:
+    return None if given.get("total") is None else (Unit.ENV_STEPS, given["total"])
+
+
+_LENGTHS: dict[str, Callable[[str | None, Given], _Length | None]] = {
+    "transformers": _transformers_length,
+    "timm": _timm_length,
+    "composer": _composer_length,
+    "sb3": _sb3_length,
+}
+"""Of the hosts that give one value: those that know how long their run is."""
 
 
 def _write(path: str, text: str) -> None:

@@ -68,6 +68,7 @@ def listed(options: Namespace) -> int:
         if found:
             print()
     print("`tempomat show NAME` explains one, with its picture.")
+    print("`tempomat show schedule` explains functions and shapes of your own.")
     return 0
 
 
@@ -111,12 +112,13 @@ def _head(entry: Entry, width: int) -> Iterator[str]:
     from tempomat.analysis.docstrings import split_prose
     from tempomat.analysis.formulas import as_text
 
-    yield f"{entry.name}   {entry.group}   type: {', '.join(entry.types)}"
+    yield f"{entry.name}   {entry.group}   type: {', '.join(entry.types) or 'none, in Python only'}"
     yield ""
     yield from _wrapped(entry.text.summary, width)
     for is_formula, text in split_prose(entry.text.prose):
-        yield ""
-        yield from (f"    {line}" for line in as_text(text).splitlines()) if is_formula else _wrapped(text, width)
+        for part in [text] if is_formula else text.split("\n\n"):
+            yield ""
+            yield from (f"    {line}" for line in as_text(part).splitlines()) if is_formula else _wrapped(part, width)
     yield ""
     if entry.parameters:
         yield "parameters"
@@ -127,6 +129,7 @@ def _head(entry: Entry, width: int) -> Iterator[str]:
 
 
 def _tail(entry: Entry, width: int) -> Iterator[str]:
+    from tempomat.analysis.catalogue import OWN_SHAPE, by_hand
     from tempomat.plan import Plan, dumps_plan
 
     sample = entry.sample
@@ -135,6 +138,12 @@ def _tail(entry: Entry, width: int) -> Iterator[str]:
         yield from textwrap.indent(dumps_plan(Plan({sample.name or "value": sample.tree})).rstrip(), "  ").splitlines()
         yield from ("", "Python")
         yield from textwrap.indent(sample.source, "  ").splitlines()
+        yield ""
+    if entry is by_hand():
+        yield "a function, for quick work"
+        yield from textwrap.indent(entry.text.sections["Example"], "  ").splitlines()
+        yield from ("", "a shape of your own, which plans can be saved with")
+        yield from textwrap.indent(OWN_SHAPE, "  ").splitlines()
         yield ""
     for heading, text in (("who has it", entry.agrees), ("source", entry.source)):
         if text:

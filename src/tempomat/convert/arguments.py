@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -135,6 +136,25 @@ class Arguments:
 def exact(number: float) -> Fraction:
     """A number as it was written: 2.4 is twelve fifths, though no float is."""
     return Fraction(Decimal(repr(float(number))))
+
+
+def product(*factors: float) -> float:
+    """The product of numbers as they were written: 6e-4 times 0.1 is 6e-05, where floats give 5.9999999999999995e-05.
+
+    What is no finite number, or comes to none, is as floats have it.
+    """
+    try:
+        return float(math.prod(map(exact, factors)))
+    except (ArithmeticError, ValueError):
+        return math.prod(map(float, factors))
+
+
+def quotient(one: float, other: float) -> float:
+    """The same for a quotient: 3e-4 by 3 is 1e-4."""
+    try:
+        return float(exact(one) / exact(other))
+    except (ArithmeticError, ValueError):
+        return float(one) / float(other)
 
 
 def tied(unit: Unit, schedule: Any) -> Any:

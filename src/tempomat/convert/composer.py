@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tempomat.convert.arguments import Arguments, tied
+from tempomat.convert.arguments import Arguments, product, tied
 from tempomat.convert.pieces import drops, warmed
 from tempomat.core import (
     Constant,
@@ -84,6 +84,13 @@ def from_composer(
     return reader(_Composer(Arguments(f"composer {full}", {**kwargs, **run}, (*known, *_RUN))))
 
 
+def run_length(max_duration: str, steps_per_epoch: int | None = None) -> tuple[Unit, int] | None:
+    """A run's length in the unit that schedules of it count; None for epochs of an unknown number of steps."""
+    read = _Composer(Arguments("composer", {"lr": 1.0, "steps_per_epoch": steps_per_epoch}))
+    length = read.time("max_duration", text=max_duration)
+    return None if read.a.faults else (length.unit, length.count)
+
+
 class _Composer:
     """The arguments, and what the run knows."""
 
@@ -91,7 +98,7 @@ class _Composer:
         self.a, self.lr = a, a.number("lr")
         self.epoch = a.count("steps_per_epoch", None, at_least=1)
         self.ratio = Fraction(str(a.number("scale_schedule_ratio", 1.0, above=0)))
-        self.alpha_f = a.number("alpha_f", 0.0)
+        self.end: Any = product(self.lr, a.number("alpha_f", 0.0))
 
     def time(self, key: str, default: str | None = None, *, text: Any = None, scaled: bool = True) -> _Time:
         """A time string as a count."""
@@ -181,13 +188,13 @@ def _constant(c: _Composer) -> Any:
     with c.a.building():
         if end is None:
             return Constant(value=c.lr)
-        return tied(end.unit, PiecewiseConstant(values=(c.lr * alpha, c.lr), boundaries=(end.count,)))
+        return tied(end.unit, PiecewiseConstant(values=(product(c.lr, alpha), c.lr), boundaries=(end.count,)))
 
 
 def _linear(c: _Composer) -> Any:
     first, end = c.a.number("alpha_i", 1.0), c.time("t_max", "1dur")
     with c.a.building(duration="t_max"):
-        return tied(end.unit, Linear(init_value=c.lr * first, end_value=c.lr * c.alpha_f, duration=end.count))
+        return tied(end.unit, Linear(init_value=product(c.lr, first), end_value=c.end, duration=end.count))
 
 
 def _exponential(c: _Composer) -> Any:
@@ -199,7 +206,7 @@ def _exponential(c: _Composer) -> Any:
 def _cosine(c: _Composer) -> Any:
     end = c.time("t_max", "1dur")
     with c.a.building(duration="t_max"):
-        return tied(end.unit, Cosine(init_value=c.lr, end_value=c.lr * c.alpha_f, duration=end.count))
+        return tied(end.unit, Cosine(init_value=c.lr, end_value=c.end, duration=end.count))
 
 
 def _restarts(c: _Composer) -> Any:
@@ -210,35 +217,36 @@ def _restarts(c: _Composer) -> Any:
         )
     with c.a.building():
         return tied(cycle.unit, WarmRestarts(
-            init_value=c.lr, end_value=c.lr * c.alpha_f, cycle=cycle.count, cycle_factor=longer
+            init_value=c.lr, end_value=c.end, cycle=cycle.count, cycle_factor=longer
         ))  # fmt: skip
 
 
 def _polynomial(c: _Composer) -> Any:
     power, end = c.a.number("power"), c.time("t_max", "1dur")
     with c.a.building(duration="t_max"):
-        ends = {"init_value": c.lr, "end_value": c.lr * c.alpha_f, "duration": end.count}
+        ends = {"init_value": c.lr, "end_value": c.end, "duration": end.count}
         return tied(end.unit, Polynomial(**ends, power=power))
 
 
 def _constant_with_warmup(c: _Composer) -> Any:
-    alpha, warmup = c.a.number("alpha", 1.0), c.time("t_warmup", scaled=c.a.flag("scale_warmup"))
+    value = product(c.lr, c.a.number("alpha", 1.0))
+    warmup = c.time("t_warmup", scaled=c.a.flag("scale_warmup"))
     with c.a.building():
-        return tied(warmup.unit, warmed(0.0, c.lr * alpha, warmup.count, Constant(value=c.lr * alpha)))
+        return tied(warmup.unit, warmed(0.0, value, warmup.count, Constant(value=value)))
 
 
 def _linear_with_warmup(c: _Composer) -> Any:
-    first = c.lr * c.a.number("alpha_i", 1.0)
+    first = product(c.lr, c.a.number("alpha_i", 1.0))
     warmup, end = c.warmup_and_end()
     with c.a.building():
-        ends = {"peak_value": first, "end_value": c.lr * c.alpha_f}
+        ends = {"peak_value": first, "end_value": c.end}
         return tied(end.unit, warmup_linear(**ends, warmup=warmup.count, total=end.count))
 
 
 def _cosine_with_warmup(c: _Composer) -> Any:
     warmup, end = c.warmup_and_end()
     with c.a.building():
-        ends = {"peak_value": c.lr, "end_value": c.lr * c.alpha_f}
+        ends = {"peak_value": c.lr, "end_value": c.end}
         return tied(end.unit, warmup_cosine(**ends, warmup=warmup.count, total=end.count))
 
 
@@ -247,7 +255,7 @@ def _polynomial_with_warmup(c: _Composer) -> Any:
     warmup, end = c.warmup_and_end()
     with c.a.building():
         length = end.count - warmup.count
-        after = Polynomial(init_value=c.lr, end_value=c.lr * c.alpha_f, duration=length, power=power)
+        after = Polynomial(init_value=c.lr, end_value=c.end, duration=length, power=power)
         return tied(end.unit, warmed(0.0, c.lr, warmup.count, after))
 
 

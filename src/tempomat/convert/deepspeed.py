@@ -6,10 +6,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any, cast
 
-from tempomat.convert.arguments import Arguments
+from tempomat.convert.arguments import Arguments, exact, product, quotient
 from tempomat.core import (
     Advance,
     Constant,
@@ -21,9 +20,9 @@ from tempomat.core import (
     PiecewiseConstant,
     PowerLaw,
     PowerRamp,
+    Staircase,
 )
 from tempomat.core.errors import did_you_mean, shown
-from tempomat.core.fields import MAX_PARTS
 from tempomat.plan import Plan
 
 _WITHOUT_BETAS = ("sgd", "adagrad", "rmsprop")
@@ -47,7 +46,8 @@ def from_deepspeed(config: Any, *, lr: float | None = None) -> Plan:
             configuration's `optimizer.params.lr`.
 
     Returns:
-        A plan with `lr`, `betas[0]`, `betas[1]` and `difficulty`, as far as the configuration has them.
+        A plan with `lr`, `betas[0]`, `betas[1]` and `difficulty`, as far as the configuration has them, as long as the
+        scheduler's `total_num_steps`, where it has that.
 
     Raises:
         ConversionError: every fault at once: an unknown scheduler or parameter, `auto` values, values per param group,
@@ -82,7 +82,7 @@ def from_deepspeed(config: Any, *, lr: float | None = None) -> Plan:
         raise ConversionError(
             "deepspeed: the configuration has no scheduler and no curriculum_learning that is enabled"
         )
-    return Plan(entries)
+    return Plan(entries, total=_block(_block(given, "scheduler"), "params").get("total_num_steps"))
 
 
 def _loaded(config: Any) -> Mapping[str, Any]:
@@ -171,10 +171,10 @@ def _total(a: Arguments, warmup: int) -> int:
 
 def _warmup_cosine(a: Arguments, _: str) -> dict[str, Any]:
     peak = a.number("lr")
-    rise, warmup = _warmup(a, a.number("warmup_min_ratio", 0.0) * peak, peak)
+    rise, warmup = _warmup(a, product(a.number("warmup_min_ratio", 0.0), peak), peak)
     last, total = a.number("cos_min_ratio", 0.0001), _total(a, warmup)
     with a.building():
-        fall: Any = Cosine(init_value=peak, end_value=last * peak, duration=total - warmup)
+        fall: Any = Cosine(init_value=peak, end_value=product(last, peak), duration=total - warmup)
         # the fall has its first count behind it when the rise ends
         fall = Advance(schedule=fall, by=1)
         # whatever the ratio, the first update has 0
@@ -187,8 +187,6 @@ def _one_cycle(a: Arguments, optimizer: str) -> dict[str, Any]:
     down = a.count("cycle_second_step_size", up, at_least=1)
     stairs = a.count("cycle_first_stair_count", 0)
     stairs = stairs, a.count("cycle_second_stair_count", stairs)
-    if max(stairs) > MAX_PARTS - 1:
-        a.fault("cycle_first_stair_count", f"must be at most {MAX_PARTS - 1} here, got {max(stairs)}")
     every, rate = a.count("decay_step_size", 0), a.number("decay_lr_rate", 0.0, at_least=0)
     moves = a.flag("cycle_momentum", True) and optimizer.lower() not in _WITHOUT_BETAS
     least, most = a.number("cycle_min_mom", 0.8), a.number("cycle_max_mom", 0.9)
@@ -209,19 +207,26 @@ def _cycle(first: float, peak: float, lengths: tuple[int, int], stairs: tuple[in
     rise: Any = Linear(init_value=first, end_value=peak, duration=up)
     fall: Any = Linear(init_value=peak, end_value=first, duration=down)
     if rises:
-        rise = _stairs(first, peak, rises, [Fraction(up * place, rises) for place in range(1, rises + 1)])
+        rise = _stairs(first, peak, up, rises)
     if falls:
-        # on the way down a stair is left behind its last count, not at it
-        edges = [Fraction(down * place, falls) for place in range(falls)]
-        fall = _stairs(peak, first, falls, [math.floor(edge) + 1 for edge in edges])
+        fall = _stairs(first, peak, down, falls, falling=True)
     return rise.then(fall, at=up)
 
 
-def _stairs(first: float, last: float, number: int, edges: list[Any]) -> PiecewiseConstant:
-    values = [first + (last - first) * (place / number) for place in range(number + 1)]
-    places = [math.ceil(edge) for edge in edges]
-    kept = [k for k, place in enumerate(places) if k + 1 == len(places) or places[k + 1] != place]
-    return PiecewiseConstant(values=[first, *(values[k + 1] for k in kept)], boundaries=[places[k] for k in kept])
+def _stairs(low: float, high: float, length: int, number: int, falling: bool = False) -> Any:
+    """Equal stairs over a length; on the way down one is left behind its last count, not at it."""
+    height = (exact(high) - exact(low)) / number
+    if length % number or not height:
+        # floor(number * t / length); half a count more keeps what is whole off the edge that rounding could cross
+        ends = 0.5, 0.5 + number * length
+        first, last = reversed(ends) if falling else ends
+        whole: Any = Linear(init_value=first, end_value=last, duration=length).floor_to(length)
+        return whole * float(height / length) + low
+    stairs = {"increment": float(-height if falling else height), "every": length // number}
+    if not falling:
+        return Staircase(init_value=low, end_value=high, **stairs)
+    below = Staircase(init_value=float(exact(high) - height), end_value=low, **stairs)
+    return Constant(value=high).then(below, at=1)
 
 
 def _range_test(a: Arguments, _: str) -> dict[str, Any]:
@@ -229,12 +234,13 @@ def _range_test(a: Arguments, _: str) -> dict[str, Any]:
     rate = a.number("lr_range_test_step_rate", 1.0, above=0)
     if a.flag("lr_range_test_staircase"):
         a.fault("lr_range_test_staircase", "climbs without an end. Use tm.Staircase(init_value=..., end_value=..., "
-                f"increment={first * rate:g}, every={every}), which has one")  # fmt: skip
+                f"increment={product(first, rate):g}, every={every}), which has one")  # fmt: skip
     with a.building():
         # a power of 1 is a line that never ends
-        if (every / rate).is_integer():
-            return {"lr": PowerLaw(init_value=first, timescale=int(every / rate), exponent=1.0)}
-        return {"lr": PowerLaw(init_value=first, timescale=1, exponent=1.0).stretch(every / rate)}
+        timescale = quotient(every, rate)
+        if timescale.is_integer():
+            return {"lr": PowerLaw(init_value=first, timescale=int(timescale), exponent=1.0)}
+        return {"lr": PowerLaw(init_value=first, timescale=1, exponent=1.0).stretch(timescale)}
 
 
 def _curriculum(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from tempomat.convert.arguments import Arguments
+from tempomat.convert.arguments import Arguments, exact, product
 from tempomat.core import (
     Constant,
     ConversionError,
@@ -119,8 +119,8 @@ def _cosine(a: Arguments) -> Any:
     peak, warmup = a.number("warmup_target", None), a.count("warmup_steps", 0)
     with a.building():
         if peak is None:
-            return Cosine(init_value=first, end_value=alpha * first, duration=length)
-        ends = {"peak_value": peak, "init_value": first, "end_value": alpha * peak}
+            return Cosine(init_value=first, end_value=product(alpha, first), duration=length)
+        ends = {"peak_value": peak, "init_value": first, "end_value": product(alpha, peak)}
         return warmup_cosine(**ends, warmup=warmup, total=warmup + length)
 
 
@@ -130,13 +130,15 @@ def _restarts(a: Arguments) -> Any:
     with a.building(cycle_factor="t_mul", peak_factor="m_mul"):
         if lower == 1.0 or alpha == 0.0:
             return WarmRestarts(
-                init_value=first, end_value=alpha * first, cycle=length, cycle_factor=longer, peak_factor=lower
+                init_value=first, end_value=product(alpha, first), cycle=length, cycle_factor=longer, peak_factor=lower
             )
         # m_mul acts on the height above the floor there, on the peak here
+        floor = product(alpha, first)
         waves: Any = WarmRestarts(
-            init_value=(1.0 - alpha) * first, end_value=0.0, cycle=length, cycle_factor=longer, peak_factor=lower
-        )
-        return waves + alpha * first
+            init_value=float(exact(first) - exact(floor)), end_value=0.0, cycle=length, cycle_factor=longer,
+            peak_factor=lower,
+        )  # fmt: skip
+        return waves + floor
 
 
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Arguments], Any]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from tempomat.convert.arguments import Arguments
+from tempomat.convert.arguments import Arguments, product, quotient
 from tempomat.convert.pieces import warmed
 from tempomat.core import (
     Constant,
@@ -113,9 +113,9 @@ def _scaled(given: Arguments, first: float) -> tuple[list[float], list[int]]:
     values, places = [first], list[int]()
     for place, scale in sorted(found):
         if place == 0:
-            values[-1] *= scale
+            values[-1] = product(values[-1], scale)
         else:
-            values.append(values[-1] * scale)
+            values.append(product(values[-1], scale))
             places.append(place)
     return values, places
 
@@ -153,11 +153,12 @@ def _onecycle(given: Arguments, shape: str) -> Any:
     peak, steps = given.number("peak_value"), given.count("transition_steps", at_least=1)
     rise = int(given.number("pct_start", 0.3, at_least=0, at_most=1) * steps)
     div, final = given.number("div_factor", 25.0, above=0), given.number("final_div_factor", 1e4, above=0)
-    first = peak / div
-    places, values = [0, rise, steps], [first, peak, first / final]
+    first = quotient(peak, div)
+    last = quotient(first, final)
+    places, values = [0, rise, steps], [first, peak, last]
     if shape == "linear":
         back = int(given.number("pct_final", 0.85, at_least=0, at_most=1) * steps)
-        places, values = [0, rise, back, steps], [first, peak, first, first / final]
+        places, values = [0, rise, back, steps], [first, peak, first, last]
     if rise == 0:
         places, values = places[1:], values[1:]
     with given.building():
@@ -168,7 +169,7 @@ def _cosine_decay(given: Arguments) -> Any:
     first, steps = given.number("init_value"), given.count("decay_steps", at_least=1)
     alpha, power = given.number("alpha", 0.0), given.number("exponent", 1.0, above=0)
     with given.building():
-        return Cosine(init_value=first, end_value=first * alpha, duration=steps, power=power)
+        return Cosine(init_value=first, end_value=product(first, alpha), duration=steps, power=power)
 
 
 def _exponential(given: Arguments) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
+from tempomat.convert.arguments import product
 from tempomat.core import Constant, Linear, MultiStep, PiecewiseConstant, PiecewiseLinear, Schedule
 
 
@@ -21,7 +22,7 @@ def drops(init_value: float, factor: float, milestones: Sequence[int]) -> Schedu
     beginning.
     """
     early, later = [one for one in milestones if one <= 0], sorted(one for one in milestones if one > 0)
-    value = init_value * factor ** len(early)
+    value = product(init_value, *[factor] * len(early))
     if not later:
         return Constant(value=value)
     if len(set(later)) == len(later):
@@ -29,7 +30,7 @@ def drops(init_value: float, factor: float, milestones: Sequence[int]) -> Schedu
     values, boundaries = [value], list[int]()
     for place, again in groupby(later):
         boundaries.append(place)
-        values.append(values[-1] * factor ** len(list(again)))
+        values.append(product(values[-1], *[factor] * len(list(again))))
     return PiecewiseConstant(values=values, boundaries=boundaries)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from tempomat.convert.arguments import Arguments
+from tempomat.convert.arguments import Arguments, product
 from tempomat.core import Constant, ConversionError, Linear, On, Unit, on
 from tempomat.core.clock import Duration
 from tempomat.core.errors import shown
@@ -101,9 +101,11 @@ def _line(first: Any, last: Any, share: float, total: Any) -> Any:
         return Constant(value=as_float(last))
     length: Any
     if isinstance(total, int):
-        length = share * total
+        length = product(share, total)
     else:
-        length = Duration("100%" if share == 1.0 else f"{share * 100!r}%") if total is None else Duration(str(total))
+        length = (
+            Duration("100%" if share == 1.0 else f"{product(share, 100)!r}%") if total is None else Duration(str(total))
+        )
         if total is not None and share != 1.0:
             raise ConversionError(f"sb3: a share ({share:g}) of {total} needs the total as a count. Give total= as one")
     if isinstance(length, float) and not length.is_integer():

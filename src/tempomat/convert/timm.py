@@ -7,7 +7,7 @@ import shlex
 from fractions import Fraction
 from typing import Any
 
-from tempomat.convert.arguments import Arguments, command_line, exact, names_of, tied
+from tempomat.convert.arguments import Arguments, command_line, exact, names_of, product, quotient, tied
 from tempomat.convert.pieces import drops, warmed
 from tempomat.core import (
     Advance,
@@ -96,6 +96,22 @@ def from_timm(args: Any, *, lr: float | None = None, updates_per_epoch: int | No
         >>> lr(0), lr(50), lr(100)
         (1e-05, 0.0005, 0.0)
     """
+    return _read(args, lr, updates_per_epoch).schedule()
+
+
+def run_length(args: Any, *, lr: float | None = None, updates_per_epoch: int | None = None) -> tuple[Unit, int]:
+    """How long timm trains, in what its schedule counts: the epochs, with cycles, cooldown and a warmup before them.
+
+    Raises:
+        ConversionError: as `from_timm`.
+    """
+    read = _read(args, lr, updates_per_epoch)
+    length = read.length()
+    read.a.done()
+    return read.clock, length
+
+
+def _read(args: Any, lr: float | None, updates_per_epoch: int | None) -> _Timm:
     words = shlex.split(args) if isinstance(args, str) else None
     given = names_of(args) if words is None else _COMMAND | command_line(words, ("decay_milestones", "lr_noise"))
     if given is None or (words is not None and "--" not in args):
@@ -110,7 +126,7 @@ def from_timm(args: Any, *, lr: float | None = None, updates_per_epoch: int | No
     if a.given.get("lr") is None:
         a.fault("lr", "is missing: timm reads the peak from the optimizer. Give lr=")
         a.given["lr"] = 1.0
-    return _Timm(a, metric).schedule()
+    return _Timm(a, metric)
 
 
 def _arguments(given: dict[str, Any]) -> tuple[Arguments, str]:
@@ -152,6 +168,10 @@ class _Timm:
                     "out and multiply by tm.Noise(seed=..., scale=...), which has the same spread")  # fmt: skip
 
     @property
+    def clock(self) -> Unit:
+        return Unit.EPOCHS if self.on_epochs else Unit.OPTIMIZER_STEPS
+
+    @property
     def unit(self) -> str:
         return "epochs" if self.on_epochs else "updates"
 
@@ -171,7 +191,18 @@ class _Timm:
         if self.warmup == 0 and isinstance(whole, Schedule) and whole(0) != self.peak:
             # before its first step timm has set nothing but the peak, whatever its formula says of the count 0
             whole = Constant(value=self.peak).then(Advance(schedule=whole, by=1), at=1)
-        return tied(Unit.EPOCHS if self.on_epochs else Unit.OPTIMIZER_STEPS, whole)
+        return tied(self.clock, whole)
+
+    def length(self) -> int:
+        """The run in counts, of updates in whole epochs. timm cools down behind curves alone, not behind stairs."""
+        length = self.total
+        if self.sched in ("cosine", "tanh", "poly"):
+            longer, _, limit = self._cycles()
+            length = math.floor(length * sum(exact(longer) ** place for place in range(max(limit, 1))))
+        if self.sched in ("cosine", "tanh", "poly", "wsd", "rsqrt"):
+            length += self._counts("cooldown_epochs", 0)
+        length += self.warmup if self.prefix else 0
+        return length - length % self.scale
 
     def _after_warmup(self, curve: Any) -> Any:
         """A curve behind the warmup, or unless `warmup_prefix`, with the warmup in the place of its beginning."""
@@ -214,8 +245,10 @@ class _Timm:
             if limit == 0:
                 return self._after_warmup(Constant(value=self.floor))
             whole: Any = self._wave(self.peak, int(lengths[0]), bend, power)
+            peak = self.peak
             for place, length in enumerate(lengths[1:], start=1):
-                wave = self._wave(self.peak * lower**place, int(length), bend, power)
+                peak = product(peak, lower)
+                wave = self._wave(peak, int(length), bend, power)
                 whole = whole.then(wave, at=int(sum(lengths[:place])))
             # tanh does not arrive at its end by itself; and the floor holds whatever the last peak was
             return self._after_warmup(whole)
@@ -258,7 +291,7 @@ class _Timm:
         with a.building():
             # timm hands torch the learning rate; a factor here, which starts at 1
             rule = Plateau(metric=self.metric, mode=mode, factor=factor, patience=patience,
-                           min_value=self.floor / self.peak, eps=1e-8 / self.peak)  # fmt: skip
+                           min_value=quotient(self.floor, self.peak), eps=quotient(1e-8, self.peak))  # fmt: skip
             if self.warmup == 0:
                 return Constant(value=self.peak) * rule
             return Linear(init_value=self.first, end_value=self.peak, duration=self.warmup).then(
@@ -317,4 +350,4 @@ def _steps(peak: float, factor: float, every: Fraction) -> Any:
         return StepDecay(init_value=peak, factor=factor, every=int(every))
     period, several = every.numerator, every.denominator
     inside = drops(1.0, factor, [math.ceil(every * place) for place in range(1, several)])
-    return StepDecay(init_value=peak, factor=factor**several, every=period) * inside.repeat(period)
+    return StepDecay(init_value=peak, factor=product(*[factor] * several), every=period) * inside.repeat(period)

@@ -71,7 +71,7 @@ def from_torch(
 
     Args:
         scheduler: the live object. A `tempomat.torch.Scheduler` gives its own plan.
-        total: the plan's total.
+        total: the plan's total; None for the `total_steps` of a `OneCycleLR`, which alone knows one.
         after_end: what a `CosineAnnealingLR` does after its `T_max`.
         clock: what one `scheduler.step()` is; `epochs` where it is called once an epoch.
         metric: what the measurement of a `ReduceLROnPlateau` is called.
@@ -87,7 +87,7 @@ def from_torch(
         >>> cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=90)
         >>> plan = from_torch(torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], milestones=[10]))
         >>> plan["lr"](0), plan["lr"](10), plan["lr"](100)
-        (0.010000000000000002, 0.1, 0.0)
+        (0.01, 0.1, 0.0)
     """
     from tempomat.torch import Scheduler
 
@@ -301,7 +301,14 @@ def _read_state(name: str | None, state: object, path: str, faults: Faults) -> P
 
 
 def _plan(
-    part: Part, groups: Sequence[Mapping[str, Any]], faults: Faults, *, after_end: str, metric: str, **plan: Any
+    part: Part,
+    groups: Sequence[Mapping[str, Any]],
+    faults: Faults,
+    *,
+    after_end: str,
+    metric: str,
+    total: int | str | Duration | None,
+    clock: Unit | str,
 ) -> Plan:
     if after_end not in ("hold", "torch"):
         faults.add("after_end", f"must be hold or torch, got {shown(after_end)}")
@@ -324,7 +331,9 @@ def _plan(
     faults.check()
     named = _named(entries, groups, faults)
     faults.check()
-    return Plan(named, **plan)
+    if total is None and part.kind == "OneCycleLR":
+        total = part.state["total_steps"]
+    return Plan(named, total=total, clock=clock)
 
 
 def _uses_betas(part: Part) -> bool:

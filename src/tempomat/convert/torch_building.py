@@ -9,6 +9,18 @@ from tempomat.convert.faults import Faults
 from tempomat.convert.torch_parts import CLASSES, no_class
 from tempomat.core.errors import shown
 
+_OF_FUNCTIONS = ("LambdaLR", "MultiplicativeLR")
+_NO_FUNCTION = (
+    "is a function, and none can be given on a command line or in a file. In Python multiply by "
+    "tm.schedule(function), or give {}'s live scheduler to from_torch; in a plan write the curve with one of its own "
+    "types (`tempomat list`), or a class of yours (`tempomat show schedule`)"
+)
+
+
+def _functions(given: object) -> bool:
+    several = cast("list[object]", given) if isinstance(given, (list, tuple)) else [given]
+    return all(map(callable, several))
+
 
 def optimizer_of(kind: str, lr: float | Mapping[str, float] | None, faults: Faults) -> Any:
     """An optimizer to build schedulers on: a group of one parameter for each learning rate."""
@@ -41,6 +53,8 @@ def build(name: object, arguments: Mapping[str, Any], optimizer: Any, path: str,
     given = dict(arguments)
     if name in ("SequentialLR", "ChainedScheduler"):
         given["schedulers"] = _build_all(given.get("schedulers"), optimizer, path, faults)
+    if name in _OF_FUNCTIONS and not _functions(given.get("lr_lambda")):
+        faults.add(f"{path}.lr_lambda".lstrip("."), _NO_FUNCTION.format(name))
     if faults.found:
         return None
     home: Any = torch.optim.swa_utils if name == "SWALR" else torch.optim.lr_scheduler

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, final
 
 from tempomat import core
+from tempomat.convert.arguments import product
 from tempomat.convert.faults import STAND_IN, Faults
 from tempomat.core import (
     Constant,
@@ -88,7 +89,7 @@ class Reader:
             return self._swa(part, path, reached)
         if part.kind == "MultiplicativeLR" and reached is not None:
             rate = self.constant_factor(part, path)
-            return self._leaf(part, path, reached * rate)
+            return self._leaf(part, path, product(reached, rate))
         return self._leaf(part, path, self.base(part))
 
     def _leaf(self, part: Part, path: str, base: float) -> Schedule:
@@ -144,9 +145,9 @@ class Reader:
             return base
         state = part.state
         if part.kind == "ExponentialLR":
-            return base * float(state["gamma"])
+            return product(base, state["gamma"])
         if part.kind == "MultiplicativeLR":
-            return base * self.constant_factor(part, path)
+            return product(base, self.constant_factor(part, path))
         if part.kind == "PolynomialLR":
             return base * (1.0 + 1.0 / state["total_iters"]) ** -float(state["power"])
         if part.kind == "CosineAnnealingLR":
@@ -296,17 +297,17 @@ def _multi_step(reader: Reader, part: Part, path: str, base: float) -> Schedule:
         return reader.build(path, MultiStep, init_value=base, factor=gamma, milestones=places)
     values = [base]
     for _, many in times:
-        values.append(values[-1] * gamma**many)
+        values.append(product(values[-1], *[gamma] * many))
     return reader.build(path, PiecewiseConstant, {"boundaries": "milestones"}, values=values, boundaries=places)
 
 
 def _constant(reader: Reader, part: Part, path: str, base: float) -> Schedule:
-    names, values = {"boundaries[0]": "total_iters"}, (base * part.state["factor"], base)
+    names, values = {"boundaries[0]": "total_iters"}, (product(base, part.state["factor"]), base)
     return reader.build(path, PiecewiseConstant, names, values=values, boundaries=(part.state["total_iters"],))
 
 
 def _linear(reader: Reader, part: Part, path: str, base: float) -> Schedule:
-    first, last = base * part.state["start_factor"], base * part.state["end_factor"]
+    first, last = (product(base, part.state[name]) for name in ("start_factor", "end_factor"))
     return reader.build(path, Linear, init_value=first, end_value=last, duration=part.state["total_iters"])
 
 

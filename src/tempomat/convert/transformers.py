@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast, final
 
-from tempomat.convert.arguments import Arguments, names_of
+from tempomat.convert.arguments import Arguments, names_of, product, quotient
 from tempomat.convert.pieces import warmed
 from tempomat.core import (
     Advance,
@@ -173,7 +173,7 @@ class _Source:
         if (one is None) == (rate is None):
             self.options.fault("min_lr", f"and min_lr_rate are {'both' if one is not None else 'not'} given. Give one")
             return 0.0
-        return one if one is not None else self.lr * rate
+        return one if one is not None else product(self.lr, rate)
 
 
 def _warmup(arguments: Arguments, total: int | None) -> int:
@@ -271,9 +271,9 @@ def _cosine_warmup_with_min_lr(source: _Source) -> Node:
         if source.warmup == 0:
             return Advance(schedule=curve, by=1)
         if source.warmup == 1:
-            first = None if rate is None else Constant(value=source.lr * rate)
+            first = None if rate is None else Constant(value=product(source.lr, rate))
             return curve if first is None else first.then(Advance(schedule=curve, by=1), at=1)
-        first = source.lr / source.warmup if rate is None else source.lr * rate
+        first = quotient(source.lr, source.warmup) if rate is None else product(source.lr, rate)
         return warmed(first, source.lr, source.warmup - 1, curve)
 
 
@@ -294,7 +294,7 @@ def _warmup_stable_decay(source: _Source) -> Node:
     decay, stable = options.count("num_decay_steps"), options.count("num_stable_steps", None)
     rise = options.choice("warmup_type", tuple(_RISES), "linear")
     fall = options.choice("decay_type", tuple(_FALLS), "cosine")
-    low, cycles = lr * options.number("min_lr_ratio", 0.0), options.number("num_cycles", 0.5, above=0)
+    low, cycles = product(lr, options.number("min_lr_ratio", 0.0)), options.number("num_cycles", 0.5, above=0)
     if stable is None and source.total is None:
         options.fault("num_stable_steps", "and num_training_steps are both missing. Give one")
     stable = stable if stable is not None else (source.total or source.warmup + decay) - source.warmup - decay
@@ -388,7 +388,7 @@ def read_lambda(function: Any, base: float) -> Any:
     if "min_lr_rate" in given and kind == "cosine":
         kind = "cosine_with_min_lr"
     if kind == "polynomial":
-        given["lr_end"] *= base / given.pop("lr_init")
+        given["lr_end"] = product(given["lr_end"], quotient(base, given.pop("lr_init")))
     return from_transformers(
         kind, learning_rate=base, num_training_steps=total, num_warmup_steps=warmup, scheduler_specific_kwargs=given
     )

@@ -199,7 +199,8 @@ def one_cycle(
         `torch.optim.lr_scheduler.OneCycleLR`, whose rise ends at `pct_start * total_steps - 1` and whose fall at
         `total_steps - 1`; `optax.cosine_onecycle_schedule`, and with lines and three phases
         `optax.linear_onecycle_schedule` where its `pct_final` is twice its `pct_start`; fastai's `fit_one_cycle` and
-        `combined_cos`; mmengine's `OneCycleLR`.
+        `combined_cos`; mmengine's `OneCycleLR`; DeepSpeed's `OneCycle` with lines, where it has no stairs and does
+        not decay behind the cycle.
 
     Example:
         >>> lr = one_cycle(peak_value=1.0, warmup=30, total=100)

@@ -181,6 +181,27 @@ class Leveled(Controller):
         return {**state, "skipped": whole(state, "skipped") + 1}
 
 
+class Windowed(Leveled):
+    """One that judges by a window of its last measurements, once it has heard enough of them."""
+
+    __slots__ = ()
+
+    window: Any  # a count
+    min_measurements: Any  # a count
+    min_value: Any  # a number
+
+    def _check(self) -> Iterator[Fault]:
+        spans = list(self._spans())
+        yield from spans
+        if spans:
+            return
+        if self.window > MAX_HISTORY:
+            yield Fault("window", f"must be at most {MAX_HISTORY:_} measurements, got {self.window:_}")
+        if self.min_measurements > self.window:
+            yield Fault("min_measurements", f"must fit into the window of {self.window}, got {self.min_measurements}")
+        yield from self._bounded(self.min_value)
+
+
 def better(seen: float, best: float | None, threshold: float, *, relative: bool, least: bool) -> bool:
     """Whether a measurement is beyond the best by a threshold; a relative one is of the best's size."""
     if best is None:

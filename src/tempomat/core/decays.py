@@ -126,6 +126,7 @@ class PowerLaw(Schedule):
 
     Agrees with:
         OLMo-core's `PowerLR` after its warmup; timm's `WSDLRScheduler` with `stable_fn="power"` before its decay.
+        DeepSpeed's `LRRangeTest`, with an exponent of 1: a line without an end.
 
     Example:
         >>> lr = PowerLaw(init_value=0.01, timescale=100, exponent=-0.51)

@@ -98,8 +98,11 @@ def shown(value: object, most: int = 60) -> str:
 
 
 def did_you_mean(got: str, valid: Iterable[str]) -> str:
-    """` Did you mean x?` where a valid name is near, else an empty string."""
+    """` Did you mean x?` where a valid name is near, else an empty string. Letter case does not matter."""
     import difflib  # only an error needs it, and `import tempomat` has to be quick
 
-    near = difflib.get_close_matches(got[:80], list(valid), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]}?" if near else ""
+    folded: dict[str, str] = {}
+    for name in valid:
+        folded.setdefault(name.casefold(), name)
+    near = difflib.get_close_matches(got[:80].casefold(), folded, n=1, cutoff=0.6)
+    return f" Did you mean {folded[near[0]]}?" if near else ""

@@ -107,8 +107,9 @@ def schedule(function: Function) -> FromFunction:
             Values inside a tensor or a JAX array are not looked at.
 
     Agrees with:
-        PyTorch's `LambdaLR`, whose function gives a factor: `0.1 * schedule(function)`. optax takes a function as it
-        is; Keras' `LearningRateScheduler` takes one of the epoch.
+        PyTorch's `LambdaLR`, whose function gives a factor: `0.1 * schedule(function)`. That of its `MultiplicativeLR`
+        gives the factor from one step to the next: write the running product. optax takes a function as it is; Keras'
+        `LearningRateScheduler` takes one of the epoch.
 
     Example:
         >>> lr = schedule(lambda t: 0.1 / (1 + t))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Literal, final
 
-from tempomat.core.controllers import MAX_HISTORY, Leveled, State, numbers, whole
-from tempomat.core.errors import Fault
+from tempomat.core.controllers import State, Windowed, numbers, whole
 from tempomat.core.fields import CountKind, NonNegative, NumberKind, OptionalValue
 
 _Size = Annotated[int, CountKind(1)]
@@ -17,7 +15,7 @@ _Size = Annotated[int, CountKind(1)]
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class DivergenceGuard(Leveled):
+class DivergenceGuard(Windowed):
     r"""Multiplies its level by `factor` where the loss is no finite number or spikes, and takes cuts back later.
 
     .. math::
@@ -75,17 +73,6 @@ class DivergenceGuard(Leveled):
     min_value: NonNegative = 0.0
     init_value: OptionalValue = None
     on_nan: Literal["cut", "skip", "error"] = "cut"
-
-    def _check(self) -> Iterator[Fault]:
-        spans = list(self._spans())
-        yield from spans
-        if spans:
-            return
-        if self.window > MAX_HISTORY:
-            yield Fault("window", f"must be at most {MAX_HISTORY:_} measurements, got {self.window:_}")
-        if self.min_measurements > self.window:
-            yield Fault("min_measurements", f"must fit into the window of {self.window}, got {self.min_measurements}")
-        yield from self._bounded(self.min_value)
 
     def initial(self) -> State:
         return {"cuts": 0, "calm": 0, "cooldown": 0, "window": (), "skipped": 0}

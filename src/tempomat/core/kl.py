@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, final
 
 from tempomat.core.controllers import Leveled, State
 from tempomat.core.errors import Fault
@@ -15,9 +16,49 @@ _AboveOne = Annotated[float, NumberKind(above=1)]
 _OneOrMore = Annotated[float, NumberKind(at_least=1)]
 
 
+class _Banded(Leveled):
+    """A level that stays while the divergence is in a band around its target."""
+
+    __slots__ = ()
+
+    target: Any  # a number above 0
+    band: Any  # a number from 1
+    min_value: Any  # a number
+
+    @property
+    @abstractmethod
+    def _most(self) -> float:
+        """The largest level."""
+
+    @abstractmethod
+    def _too_far(self, level: float) -> float:
+        """The level after the policy moved too far."""
+
+    @abstractmethod
+    def _too_little(self, level: float, kl: float) -> float:
+        """The level after it hardly moved."""
+
+    def _check(self) -> Iterator[Fault]:
+        yield from self._bounded(self.min_value, self._most)
+
+    def accepts(self, state: State) -> bool:
+        return self.min_value <= self.level(state) <= self._most
+
+    def initial(self) -> State:
+        return {"level": self.first, "skipped": 0}
+
+    def update(self, state: State, observation: float, count: int) -> State:
+        kl, level = self._heard(observation, count), self.level(state)
+        if kl is None and self.on_nan == "skip":
+            return self._skipped(state)
+        if kl is None or kl > self.target * self.band:
+            return {**state, "level": self._too_far(level)}
+        return {**state, "level": self._too_little(level, kl)} if kl < self.target / self.band else state
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class KLAdaptive(Leveled):
+class KLAdaptive(_Banded):
     r"""A learning rate that falls where the policy moved too far in an update, and climbs where it hardly moved.
 
     .. math::
@@ -75,29 +116,20 @@ class KLAdaptive(Leveled):
     init_value: OptionalValue = None
     on_nan: Literal["error", "skip", "bad"] = "error"
 
-    def _check(self) -> Iterator[Fault]:
-        yield from self._bounded(self.min_value, self.max_value)
+    @property
+    def _most(self) -> float:
+        return self.max_value
 
-    def accepts(self, state: State) -> bool:
-        return self.min_value <= self.level(state) <= self.max_value
+    def _too_far(self, level: float) -> float:
+        return max(level / self.factor, self.min_value)
 
-    def initial(self) -> State:
-        return {"level": self.first, "skipped": 0}
-
-    def update(self, state: State, observation: float, count: int) -> State:
-        kl, level = self._heard(observation, count), self.level(state)
-        if kl is None and self.on_nan == "skip":
-            return self._skipped(state)
-        if kl is None or kl > self.target * self.band:
-            return {**state, "level": max(level / self.factor, self.min_value)}
-        if kl < self.target / self.band and (kl > 0.0 or self.climb_at_zero):
-            return {**state, "level": min(level * self.factor, self.max_value)}
-        return state
+    def _too_little(self, level: float, kl: float) -> float:
+        return min(level * self.factor, self.max_value) if kl > 0.0 or self.climb_at_zero else level
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class KLPenalty(Leveled):
+class KLPenalty(_Banded):
     r"""The coefficient of a penalty on the divergence: up where the policy moved too far, down where it hardly moved.
 
     .. math::
@@ -133,6 +165,9 @@ class KLPenalty(Leveled):
         RLlib's PPO (`KLCoeffMixin`; `kl_coeff`, `kl_target`): the defaults.
         TorchRL's `KLPENPPOLoss` (`beta`, `dtarg`): `band=1.5, increase=2.0, init_value=1.0`; its `increment` and
         `decrement` are `increase` and `decrease`. It holds the coefficient in float32.
+        Another rule for the same purpose: `AdaptiveKLController` of TRL, OpenRLHF and verl (Ziegler et al. 2019,
+        arXiv:1909.08593) has no band; after n samples it multiplies by :math:`1 + \operatorname{clip}(d / d^* - 1,
+        -0.2, 0.2)\, n / h`, with a horizon :math:`h`.
 
     Example:
         >>> beta = KLPenalty(target=0.01, init_value=0.2)
@@ -155,21 +190,8 @@ class KLPenalty(Leveled):
     def _most(self) -> float:
         return sys.float_info.max if self.max_value is None else self.max_value
 
-    def _check(self) -> Iterator[Fault]:
-        yield from self._bounded(self.min_value, self._most)
+    def _too_far(self, level: float) -> float:
+        return min(level * self.increase, self._most)
 
-    def accepts(self, state: State) -> bool:
-        return self.min_value <= self.level(state) <= self._most
-
-    def initial(self) -> State:
-        return {"level": self.first, "skipped": 0}
-
-    def update(self, state: State, observation: float, count: int) -> State:
-        kl, level = self._heard(observation, count), self.level(state)
-        if kl is None and self.on_nan == "skip":
-            return self._skipped(state)
-        if kl is None or kl > self.target * self.band:
-            return {**state, "level": min(level * self.increase, self._most)}
-        if kl < self.target / self.band:
-            return {**state, "level": max(level * self.decrease, self.min_value)}
-        return state
+    def _too_little(self, level: float, kl: float) -> float:
+        return max(level * self.decrease, self.min_value)

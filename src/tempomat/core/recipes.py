@@ -235,7 +235,8 @@ def warmup_cosine(
         `get_cosine_with_min_lr_schedule_with_warmup` (`cosine_with_min_lr`);
         Keras' `CosineDecay` with `warmup_target` (its `decay_steps` is
         without the warmup); timm's `CosineLRScheduler` with `warmup_prefix=True`; Composer's
-        `CosineAnnealingWithWarmupScheduler`; Megatron's `cosine`; OLMo-core's `CosWithWarmup`.
+        `CosineAnnealingWithWarmupScheduler`; Megatron's `cosine`; OLMo-core's `CosWithWarmup`; DeepSpeed's
+        `WarmupCosineLR`, whose first update has 0 and whose warmup is logarithmic unless told otherwise.
 
     Example:
         >>> lr = warmup_cosine(peak_value=3e-4, end_value=3e-6, warmup=10_000, total=1_000_000)

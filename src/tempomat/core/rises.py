@@ -118,7 +118,8 @@ class Staircase(Schedule):
         ScheduleError: `every` is below 1, or `increment` does not lead from `init_value` to `end_value`.
 
     Agrees with:
-        the lengths of Composer's `SeqLengthWarmup`.
+        the lengths of Composer's `SeqLengthWarmup`; DeepSpeed's `LRRangeTest` with `lr_range_test_staircase`, which has
+        no end.
 
     Example:
         >>> length = Staircase(init_value=8, end_value=1024, increment=8, every=100)

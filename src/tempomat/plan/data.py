@@ -32,6 +32,7 @@ MAX_DEPTH = 32
 """How deep a tree may be."""
 
 ADDED: Mapping[str, frozenset[str]] = {
+    "auto_clip": frozenset({"tolerance"}),
     "cosine": frozenset({"power", "k_decay"}),
     "polynomial": frozenset({"k_decay"}),
     "one_cycle": frozenset({"three_phase"}),

@@ -58,6 +58,7 @@ HYPERPARAMETERS: dict[str, Range] = {
         ("ema_decay", "dropout", "epsilon", "label_smoothing", "gamma", "gae_lambda", "tau", "mixup"), _SHARE
     ),
     **dict.fromkeys(("noise", "difficulty", "stage", "loss_weight", "value_coef", "grad_noise"), _NOT_NEGATIVE),
+    **dict.fromkeys(("beta", "kl_coef", "kl_coeff"), _NOT_NEGATIVE),  # of a divergence: papers' name, TRL's, RLlib's
     **dict.fromkeys(("entropy_coef", "ent_coef", "entropy_coeff"), ANY),  # CleanRL's word, SB3's, RLlib's
     "sampling_power": ANY,
 }

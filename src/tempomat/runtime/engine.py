@@ -35,7 +35,19 @@ def _ignore(value: float) -> None:
 class Track:
     """One entry of the plan while it runs: its tree, the schedule it is at present, and the values computed ahead."""
 
-    __slots__ = ("_range", "asked", "clock", "name", "outside", "schedule", "states", "tree", "values", "write")
+    __slots__ = (
+        "_range",
+        "asked",
+        "clock",
+        "name",
+        "outside",
+        "schedule",
+        "states",
+        "still",
+        "tree",
+        "values",
+        "write",
+    )
 
     def __init__(self, name: str, tree: Node, clock: str) -> None:
         self.name, self.tree = name, tree
@@ -48,6 +60,7 @@ class Track:
         self._range: Range = entry_name(name).range
         clocks = {one or clock for one in self.schedule.clocks} or {clock}
         self.clock: str | None = next(iter(clocks)) if len(clocks) == 1 else None
+        self.still = not self.schedule.clocks  # no count moves it, only a decision
 
     def under(self, states: Sequence[State]) -> Schedule:
         """The pure schedule that the tree is under controller states."""
@@ -250,7 +263,7 @@ class Engine:
         touched = [
             track
             for track in tracks.values()
-            if track.name in schedules or (track.clock in moved if track.clock else bool(moved))
+            if track.name in schedules or (not track.still and (track.clock in moved if track.clock else bool(moved)))
         ]
         fresh = {track.name: track.at(counts, self.clock, schedules.get(track.name)) for track in touched}
         if self.started:

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, cast, final
+from typing import Any, SupportsIndex, cast, final
 
+import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Sampler
 
@@ -21,7 +22,7 @@ from tempomat.runtime import Event
 from tempomat.runtime.state import checksum
 from tempomat.torch.ranks import are_several
 from tempomat.torch.scheduler import Scheduler
-from tempomat.torch.stream import BatchInfo, Indices, Order, Shuffled, checked, split
+from tempomat.torch.stream import MAX_SEED, BatchInfo, Indices, Order, Shuffled, checked, split, words
 
 FORMAT = 1
 """The version of the state's layout."""
@@ -114,6 +115,8 @@ class BatchSampler(Sampler[list[int]]):
         self._ended: tuple[int, int] | None = None  # the epoch that was found over, and before which update
         self._issued: deque[BatchInfo] = deque()
         self._followed = False
+        self.untouched = True
+        """Whether nothing was consumed or loaded yet."""
 
     def __iter__(self) -> Iterator[list[int]]:
         self._settle()
@@ -187,6 +190,7 @@ class BatchSampler(Sampler[list[int]]):
         ahead = [] if counts else good["planned"]
         self._planned = {update + place: dict(values) for place, values in enumerate(ahead)}
         self._ended = (good["epoch"], update + len(ahead)) if good["ended"] and not counts else None
+        self.untouched = False
         self._issued = deque()  # an iterator from before goes no further
         self.order.restored(self._done.epoch, self._done.offset)
 
@@ -280,9 +284,14 @@ class BatchSampler(Sampler[list[int]]):
 
     def consumed(self, info: BatchInfo) -> None:
         """A batch has been handed to the loop: what `Batches` calls."""
+        self.untouched = False
         if info.last:
             self._done = self._after(self._done, info)
             del self._planned[info.update]
+
+    def upcoming(self) -> Values:
+        """The values of the next update, where it is planned already."""
+        return dict(self._planned.get(self._done.update, {}))
 
     def check_latest(self, issued: deque[BatchInfo]) -> None:
         """Refuse to go on with an iterator from before another one was begun or a state was loaded."""
@@ -316,8 +325,9 @@ class Batches:
             `prefetch_factor`, persistent workers or not, but in order.
 
     Raises:
-        BindingError: the loader has another batch sampler or is out of order. While iterating: the scheduler's clock
-            of samples, if the plan follows one, is not where the batch was planned for.
+        BindingError: the loader has another batch sampler, is out of order, or has more or fewer samples than the
+            sampler was told. While iterating: the scheduler's clock of samples, if the plan follows one, is not where
+            the batch was planned for; or its optimizer steps have gone on, and the batches' state was not loaded.
 
     Example:
         >>> import torch, tempomat as tm
@@ -336,25 +346,61 @@ class Batches:
         sampler = getattr(loader, "batch_sampler", None)
         if not isinstance(sampler, BatchSampler):
             raise BindingError(
-                f"Batches: needs a DataLoader with batch_sampler=BatchSampler(...), got {type(sampler).__name__}"
+                "Batches: needs a DataLoader with batch_sampler=BatchSampler(...) of tempomat.torch, got "
+                f"{type(loader).__name__} with {_described(sampler)}"
             )
         if not getattr(loader, "in_order", True):
             raise BindingError("Batches: needs batches in the order they were planned in. Leave out in_order=False")
+        _check_size(loader, sampler.order)
         self.loader, self.sampler = loader, sampler
+        self._handed_at: dict[str, int] = {}
         self.info: BatchInfo | None = None
         """What holds for the batch that the loop has; None before the first."""
         sampler._followed = True
 
     def __iter__(self) -> Iterator[tuple[BatchInfo, Any]]:
-        batches = iter(self.loader)
+        self._check_loaded()
+        batches = self._begun()
         issued = self.sampler._issued
         for batch in batches:
             self.sampler.check_latest(issued)
             info = issued[0]
             self._check_clock(info)
+            self._check_micro(info)
             self.sampler.consumed(issued.popleft())
-            self.info = info
+            self.info, self._handed_at = info, self._counted()
             yield info, batch
+
+    def _begun(self) -> Iterator[Any]:
+        """A new iterator of the loader. PyTorch draws the seed of its workers from the global generator; a resumed run,
+        which begins one iterator more, would go on with other random numbers than the unbroken one.
+        """
+        loader: Any = self.loader
+        if getattr(loader, "generator", self) is not None:
+            return iter(loader)
+        key = self.sampler._done.update
+        seed = int(words(torch.initial_seed() & MAX_SEED, key, 1)[0])
+        loader.generator = torch.Generator().manual_seed(seed)
+        try:
+            return iter(loader)
+        finally:
+            loader.generator = None
+
+    @property
+    def values(self) -> Values:
+        """What holds for the batch that the loop has. Once the scheduler's counts have moved on, what holds for the
+        next one where that is planned already, and nothing where it is not: then it will be what the plan says.
+        """
+        if self.info is None or self._handed_at != self._counted():
+            return self.sampler.upcoming()
+        return dict(self.info.values)
+
+    def _counted(self) -> dict[str, int]:
+        scheduler = self.sampler.scheduler
+        if not isinstance(scheduler, Scheduler):
+            return {}
+        clocks = {str(scheduler.plan.clock), *_OWN}  # a loop may count tokens before it writes its row
+        return {unit: count for unit, count in scheduler.counts.items() if unit in clocks}
 
     def __len__(self) -> int:
         """How many batches are left of the epoch."""
@@ -383,7 +429,25 @@ class Batches:
         if at != planned:
             raise BindingError(
                 f"the scheduler is at {at:_} samples, and the batch was planned for {planned:_}. After each update "
-                "call scheduler.advance(samples=info.samples); after loading, load the state of both"
+                "call scheduler.advance(samples=info.samples); after loading, load the state of both, and where counts "
+                "were changed on purpose, batches.load_state_dict(state, counts=scheduler.counts)"
+            )
+
+    def _check_micro(self, info: BatchInfo) -> None:
+        if info.micro and self._handed_at != self._counted():
+            raise BindingError(
+                f"the scheduler's counts have moved between two micro-batches of update {info.update:_}. Step the "
+                "optimizer and the scheduler where info.last is true"
+            )
+
+    def _check_loaded(self) -> None:
+        scheduler, steps = self.sampler.scheduler, str(Unit.OPTIMIZER_STEPS)
+        ahead = scheduler.counts.get(steps, 0) if isinstance(scheduler, Scheduler) else 0
+        if ahead and self.sampler.untouched:
+            raise BindingError(
+                f"the scheduler is at {ahead:_} optimizer steps, and the batches begin anew at 0. After loading, load "
+                "the state of both. If new data begins here, say from which counts on: "
+                "batches.load_state_dict(batches.state_dict(), counts=scheduler.counts)"
             )
 
 
@@ -391,8 +455,9 @@ class Batches:
 class Applied:
     """A scheduler as it is for the batch in hand: what a `Recorder` writes, exact under prefetching.
 
-    `values` has, for the entries that travel with batches, those of the batch that the loop has got; `asked` is what
-    the plan says now, which differs where a controller has decided since the batch was planned.
+    `values` has, for the entries that travel with batches, those of the batch that the loop has got, and those of the
+    next one once the scheduler's counts have moved on; `asked` is what the plan says now, which differs where a
+    controller has decided since the batch was planned.
 
     Args:
         scheduler: the run's.
@@ -423,8 +488,8 @@ class Applied:
     @property
     def values(self) -> dict[str, float]:
         """What holds for the batch in hand."""
-        infos = [one.info.values for one in self.batches if one.info is not None]
-        return {**self.scheduler.values, **{name: value for values in infos for name, value in values.items()}}
+        held = [one.values for one in self.batches]
+        return {**self.scheduler.values, **{name: value for values in held for name, value in values.items()}}
 
     @property
     def events(self) -> Sequence[Event]:
@@ -435,10 +500,30 @@ class Applied:
 def _ordered(data: object, seed: int | None, shuffle: bool) -> Order:
     if isinstance(data, Order):
         return data
-    size = len(data) if isinstance(data, Sized) else data
+    if not isinstance(data, (Sized, SupportsIndex)):
+        raise BindingError(
+            f"BatchSampler: needs a data set with samples by index, or their number, got {type(data).__name__}. What "
+            "can only be gone through in a row has no order to plan"
+        )
+    size = checked(len(data) if isinstance(data, Sized) else data, "BatchSampler: the number of samples", 1)
     if seed is None and shuffle:
         raise BindingError("BatchSampler: needs a seed=, from which the order of each epoch follows")
-    return Shuffled(cast(int, size), seed=seed or 0, shuffle=shuffle)
+    return Shuffled(size, seed=seed or 0, shuffle=shuffle)
+
+
+def _described(sampler: object) -> str:
+    """A batch sampler by its class; PyTorch's own has the same name as ours."""
+    return "none" if sampler is None else f"{type(sampler).__module__}.{type(sampler).__name__}"
+
+
+def _check_size(loader: Any, order: Order) -> None:
+    data = getattr(loader, "dataset", None)
+    has = len(data) if isinstance(data, Sized) else None
+    if None not in (has, order.data_size) and has != order.data_size:
+        raise BindingError(
+            f"Batches: the sampler orders {order.data_size} samples, and the loader's data set has {has}. Give both "
+            "the same data"
+        )
 
 
 def _plan_of(scheduler: Scheduler | Plan) -> Plan:

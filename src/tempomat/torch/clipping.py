@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, final
+from typing import Any, Literal, cast, final
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from tempomat.core import BindingError, MeasurementError, StateError
@@ -53,7 +54,7 @@ def clip_gradients(
         The norm before clipping: a tensor of no dimensions, on the gradients' device.
 
     Raises:
-        BindingError: the plan has no such entry, or `on_nan` is another word.
+        BindingError: the plan has no such entry, `on_nan` is another word, or there are no parameters.
         MeasurementError: the norm is not finite under `on_nan="error"`, or a controller refuses it.
 
     Source:
@@ -73,7 +74,7 @@ def clip_gradients(
     """
     if on_nan not in ("error", "skip"):
         raise BindingError(f"clip_gradients: `on_nan` must be error or skip, got {on_nan!r}")
-    weights = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    weights = _weights(parameters)
     norm = get_total_norm([one.grad for one in weights if one.grad is not None], norm_type)
     entry_value(scheduler, entry)
     if on_nan == "error" and not math.isfinite(float(norm)):
@@ -90,6 +91,23 @@ def clip_gradients(
     if meter is not None:
         meter.count(norm, threshold)
     return norm
+
+
+def _weights(parameters: Any) -> list[Tensor]:
+    one = isinstance(parameters, (Tensor, Module)) or not isinstance(parameters, Iterable)
+    weights: list[Any] = [parameters] if one else list(cast(Iterable[Any], parameters))
+    strange = next((one for one in weights if not isinstance(one, Tensor)), None)
+    if strange is not None:
+        raise BindingError(
+            f"clip_gradients: takes parameters, got {type(strange).__name__}. Write "
+            "clip_gradients(model.parameters(), scheduler)"
+        )
+    if not weights:
+        raise BindingError(
+            "clip_gradients: there are no parameters. model.parameters() can be gone through only once: call it anew "
+            "for each update"
+        )
+    return weights
 
 
 def _listened_to(scheduler: Scheduler, metric: str) -> bool:

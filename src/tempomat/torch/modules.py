@@ -81,9 +81,9 @@ def module_attribute(
         if named:
             held = {key for one in named.values() for key, value in vars(one).items() if _is_number(value)}
             known = ", ".join(sorted(held)[:12]) or "none"
+            places = ", ".join([name or "the model" for name in named][:8])
             raise BindingError(
-                f"{path}: no {attribute!r} in {', '.join(list(named)[:8])}.{did_you_mean(attribute, held)} "
-                f"Numbers there: {known}"
+                f"{path}: no {attribute!r} in {places}.{did_you_mean(attribute, held)} Numbers there: {known}"
             )
         raise BindingError(_no_module(model, path, pattern))
     faults = [

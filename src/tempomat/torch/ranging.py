@@ -69,8 +69,9 @@ def range_test(
 
     Args:
         step: makes one update and returns the loss before it, as a number or a tensor of one element. It is called
-            with a batch, or, without `data`, with nothing. It may call `scheduler.step()` and `scheduler.advance()` as
-            the loop does, but shows nothing to controllers and writes no record.
+            with what iterating `data` gives, of a `Batches` the pair `(info, batch)`; without `data` with nothing. It
+            may call `scheduler.step()` and `scheduler.advance()` as the loop does, but shows nothing to controllers and
+            writes no record.
         scheduler: the run's `Scheduler`, or an optimizer that none writes into.
         model: the module, or several, whose parameters, buffers and attributes training changes.
         entry: what to try, named as in a plan: `lr`, `encoder.lr`, `betas[0]`; or one that the loop reads from

@@ -32,6 +32,7 @@ class _Scored(Order):
         self.name = type(self).__name__
         self.seed = checked(seed, f"{self.name}: seed", 0, MAX_SEED)
         self._numbers = self._read(numbers)
+        self.data_size = len(self._numbers)
         self.size = len(self._numbers) if size is None else checked(size, f"{self.name}: size", 1)
         self._begun = self._closed = -1
         self._take()
@@ -78,8 +79,9 @@ class _Scored(Order):
             raise BindingError(f"{self.name}: needs a number for each sample, got shape {read.shape}")
         bad = np.flatnonzero(~self._possible(read))
         if len(bad):
+            first = float(read[bad[0]])
             raise BindingError(
-                f"{self.name}: sample {bad[0]} has {read[bad[0]]!r}, and {len(bad)} in all are {self._impossible}"
+                f"{self.name}: sample {bad[0]} has {first!r}, and {len(bad)} in all are {self._impossible}"
             )
         return read
 
@@ -293,7 +295,8 @@ class Mixture(Order):
         }
         self.entries = tuple(_entry(family, name) for name in self.sizes)
         self.seed = checked(seed, "Mixture: seed", 0, MAX_SEED)
-        self.size = sum(self.sizes.values()) if size is None else checked(size, "Mixture: size", 1)
+        self.data_size = sum(self.sizes.values())
+        self.size = self.data_size if size is None else checked(size, "Mixture: size", 1)
         self._firsts = np.cumsum([0, *self.sizes.values()])
 
     def __len__(self) -> int:

@@ -67,6 +67,8 @@ class Order(ABC):
 
     entries: tuple[str, ...] = ()
     """Entries of the plan that it looks at."""
+    data_size: int | None = None
+    """How many samples the data set has that its indices are of, where it knows."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -114,6 +116,7 @@ class Shuffled(Order):
 
     def __init__(self, size: int, *, seed: int, shuffle: bool = True) -> None:
         self.size, self.seed, self.shuffle = checked(size, "size", 1), checked(seed, "seed", 0, MAX_SEED), shuffle
+        self.data_size = self.size
         self._kept: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] | None = None
 
     def __len__(self) -> int:

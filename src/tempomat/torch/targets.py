@@ -141,7 +141,7 @@ def bind(
             if entry.group is not None and not groups:
                 if entry.group in later or entry.group in LOOP_FAMILIES:
                     continue
-                raise ScheduleError(_no_group(entry.group, places))
+                raise ScheduleError(_no_group(name, entry.group, places))
             holders = [group for group in groups if entry.key in group]
             if holders:
                 # with every group spoken for, a general entry is the rule for groups that come later
@@ -168,7 +168,7 @@ def _named(wanted: str | None, label: str, group: Group) -> bool:
     return wanted in {label, name, f"{label}.{name}"} - {""}
 
 
-def _no_group(wanted: str, places: list[tuple[str, int, Group]]) -> str:
+def _no_group(entry: str, wanted: str, places: list[tuple[str, int, Group]]) -> str:
     names = sorted(
         {str(group["name"]) for _, _, group in places if "name" in group} | {label for label, _, _ in places if label}
     )
@@ -177,7 +177,7 @@ def _no_group(wanted: str, places: list[tuple[str, int, Group]]) -> str:
     )
     return (
         f"no param group is named {wanted!r}.{did_you_mean(wanted, names)} {known}. For a group that comes later, "
-        "name it in later="
+        f"name it in later=. For a value that the loop reads from scheduler.values: targets={{{entry!r}: None}}"
     )
 
 

@@ -189,7 +189,7 @@ def _entropy(case: Case) -> Iterator[Cause]:
 
 def _aggressive(case: Case, since: int) -> Cause:
     what = "too aggressive updates"
-    if "clip_fraction" in case.measurements:
+    if "clip_fraction" in case.measurements and "grad_norm_max" not in case.measurements:  # that would be `ClipMeter`'s
         late = case.measured("clip_fraction").finite
         late = late.values[late.counts >= since]
         if len(late):
@@ -199,7 +199,7 @@ def _aggressive(case: Case, since: int) -> Cause:
     if known is None:
         return Cause("not told", what, "neither clip_fraction nor enough of grad_norm and grad_clip was recorded")
     weight: Weight = "possible" if known[0] >= OFTEN else "unlikely"
-    return Cause(weight, what, f"grad_norm was above grad_clip in {percent(known[0])} of the last fifth")
+    return Cause(weight, what, f"{percent(known[0])} of the gradients were clipped in the last fifth")
 
 
 def against_oscillation(case: Case) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tempomat.plan import OPTIMIZER_KEYS, entry_name
 from tempomat.runs.diagnoses.case import Case, Track, number, percent
 from tempomat.runs.diagnoses.registry import Seen, diagnosis
 
@@ -46,6 +47,8 @@ def ended_early(case: Case) -> Iterator[Seen]:
 @diagnosis("TD102", "applied-differs", "warning")
 def applied_differs(case: Case) -> Iterator[Seen]:
     """A value as applied is not the value as asked, by more than rounding (1e-6 of it; whole numbers by less than 1).
+    A controller's batch size, or whatever else goes with batches, may be one that was asked for before: those that
+    workers had been given keep it.
 
     Something else writes the same hyperparameter, or the target rounds it, as bfloat16 does by up to 0.4 %. The run did
     not train under its plan.
@@ -54,6 +57,8 @@ def applied_differs(case: Case) -> Iterator[Seen]:
     """
     for track in case.tracks.values():
         off = _differs(track)
+        if case.run.plan[track.name].controllers and entry_name(track.name).key not in OPTIMIZER_KEYS:
+            off &= ~_asked_before(track)
         if off.any():
             first = int(np.argmax(off))
             asked, applied = track.asked[first], track.applied[first]
@@ -63,6 +68,14 @@ def applied_differs(case: Case) -> Iterator[Seen]:
                 f"first at {track.counts[first]:_}: asked {asked:.6g}, applied {applied:.6g}",
                 fix="Look for what else writes it",
             )
+
+
+def _asked_before(track: Track) -> np.ndarray:
+    """Whether a row's value as applied was asked for in a row before it."""
+    first: dict[float, int] = {}
+    for place, asked in enumerate(track.asked.tolist()):
+        first.setdefault(asked, place)
+    return np.array([first.get(value, place) < place for place, value in enumerate(track.applied.tolist())], bool)
 
 
 def _differs(track: Track) -> np.ndarray:
@@ -141,9 +154,19 @@ def not_finite(case: Case) -> Iterator[Seen]:
             )
 
 
+_METERED = {"clip_fraction", "grad_norm", "grad_norm_max"}
+
+
 def clipped(case: Case, since: int = 0) -> tuple[float, int] | None:
-    """The share of rows with `grad_norm` above `grad_clip` from a count on, and how many rows; None where not told."""
-    rows = [row for row in case.run.rows if row["counts"].get(case.unit, -1) >= since]
+    """The share of gradients that were clipped from a count on, and how many rows told of it; None where not told.
+
+    A row of `ClipMeter` tells of several updates by their mean norm, and has the share itself beside their largest one;
+    PPO's `clip_fraction`, of its objective, is another.
+    """
+    rows = [row for row in case.run.rows if row["counts"].get(case.unit, -1) >= since and "grad_clip" in row["applied"]]
+    told = [row["measured"]["clip_fraction"] for row in rows if row["measured"].keys() >= _METERED]
+    if told:
+        return (float(np.mean(told)), len(told)) if len(told) >= FEW_ROWS else None
     pairs = [(row["measured"].get("grad_norm"), row["applied"].get("grad_clip")) for row in rows]
     both = np.array([pair for pair in pairs if None not in pair], np.float64).reshape(-1, 2)
     norms, clips = both[np.isfinite(both).all(axis=1)].T
@@ -155,7 +178,7 @@ def clipped(case: Case, since: int = 0) -> tuple[float, int] | None:
 
 @diagnosis("TD106", "clips-nothing", "note")
 def clips_nothing(case: Case) -> Iterator[Seen]:
-    """`grad_norm` was above `grad_clip` in at most 1 % of the rows.
+    """At most 1 % of the gradients were clipped: by `ClipMeter`, or by the rows with `grad_norm` above `grad_clip`.
 
     The clip does next to nothing. As a guard against the odd exploding step that is what it should do; as a part of the
     recipe it is not in force.
@@ -164,12 +187,12 @@ def clips_nothing(case: Case) -> Iterator[Seen]:
     """
     known = clipped(case)
     if known and known[0] <= RARELY:
-        yield Seen("schedules.grad_clip", f"grad_norm was above grad_clip in {percent(known[0])} of {known[1]:_} rows")
+        yield Seen("schedules.grad_clip", f"{percent(known[0])} of the gradients were clipped, by {known[1]:_} rows")
 
 
 @diagnosis("TD107", "clips-always", "warning")
 def clips_always(case: Case) -> Iterator[Seen]:
-    """`grad_norm` was above `grad_clip` in at least 95 % of the rows.
+    """At least 95 % of the gradients were clipped: by `ClipMeter`, or by the rows with `grad_norm` above `grad_clip`.
 
     Every gradient is cut to the same length. With plain SGD the lr then no longer says how long a step is: the clip
     and the lr do together, and a schedule of the clip is a second schedule of the step.
@@ -179,9 +202,10 @@ def clips_always(case: Case) -> Iterator[Seen]:
     known = clipped(case)
     if known and known[0] >= NEARLY_ALWAYS:
         norms = case.measured("grad_norm").finite.level
+        share = percent(known[0])
         yield Seen(
             "schedules.grad_clip",
-            f"grad_norm was above grad_clip in {percent(known[0])} of {known[1]:_} rows; its median is {number(norms)}",
+            f"{share} of the gradients were clipped, by {known[1]:_} rows; the median norm is {number(norms)}",
             fix=f"If that is not meant, try a clip of about {number(norms)}",
         )
 
