@@ -83,6 +83,8 @@ def as_count(value: object, largest: int = MAX_COUNT) -> int:
 
 def _index(value: object) -> int | None:
     """What `operator.index` makes of other libraries' integers; bools of any library are not counts."""
+    if type(value) is int:
+        return value
     if isinstance(value, (bool, str)) or "bool" in str(getattr(value, "dtype", "")):
         return None
     try:

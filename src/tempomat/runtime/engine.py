@@ -22,6 +22,8 @@ from tempomat.plan import Plan, Range, entry_name
 BLOCK = 512
 """Counts computed ahead at a time."""
 
+_UNITS = frozenset(str(unit) for unit in Unit)
+
 Write = Callable[[float], None]
 Event = dict[str, Any]
 """What happened besides the passing of time: a decision, a resume, a rewind. Plain data."""
@@ -284,7 +286,7 @@ class Engine:
 
 
 def _unit(name: str) -> str:
-    if name not in tuple(Unit):
+    if name not in _UNITS:
         raise BindingError(f"no unit of the name {name!r}.{did_you_mean(name, tuple(Unit))} Units: {', '.join(Unit)}")
     return str(name)
 
