@@ -12,9 +12,15 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import signal
+
 import hypothesis
 import numpy as np
 import pytest
+
+# A run in a shell's background ignores Ctrl-C, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: how long an example takes is the machine's affair. No database: no run knows of the one before.
 hypothesis.settings.register_profile("tempomat", derandomize=True, deadline=None, database=None, print_blob=True)
