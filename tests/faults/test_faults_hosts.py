@@ -113,8 +113,8 @@ def test_26_rllib_trains_at_the_rate_that_was_asked_for():
     from tempomat.integrations.rllib import apply_plan
 
     def config():
-        small = {"train_batch_size_per_learner": 64, "minibatch_size": 64, "num_epochs": 1}
-        runners = {"num_env_runners": 0, "create_env_on_local_worker": True}
+        small: Any = {"train_batch_size_per_learner": 64, "minibatch_size": 64, "num_epochs": 1}
+        runners: Any = {"num_env_runners": 0, "create_env_on_local_worker": True}
         return PPOConfig().environment("CartPole-v1").env_runners(**runners).training(**small)
 
     def rates(of, rounds=3):

@@ -1,6 +1,7 @@
 """RLlib: the example for real, its lists and ours, what is refused, and a restore."""
 
-# pyright: reportMissingImports=false
+# RLlib need not be installed; where it is, its annotations know little of its own algorithms.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 
 import logging
 
