@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterable
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import digits_model
+import finished
 import numpy as np
 import torch
-import writing
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -220,11 +219,11 @@ class Runs:
     folder: Path
     scale: Scale
 
-    def made_with(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> dict[str, Any]:
         """What a result depends on."""
         setting = {**asdict(self.scale.settings[run.setting]), "told": None, "arms": None, "peaks": None}
-        made = {"size": self.scale.size, "plan": plan(run, self.scale).fingerprint, "torch": str(torch.__version__)}
-        return json.loads(json.dumps({**made, "setting": setting}))
+        fixed = {"size": self.scale.size, "plan": plan(run, self.scale).fingerprint, "torch": str(torch.__version__)}
+        return {**fixed, "setting": setting}
 
     def result(self, run: Run) -> dict[str, Any] | None:
         """How it ended; None if it has not.
@@ -232,19 +231,11 @@ class Runs:
         Raises:
             SystemExit: it was made with other settings.
         """
-        path = self.folder / f"{run.name}.json"
-        if not path.exists():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["made_with"] != self.made_with(run):
-            raise SystemExit(f"{path}: was made with other settings or another torch. Remove {self.folder} first")
-        return found
+        return finished.read(self.folder, run.name, self.settings(run), "settings or another torch")
 
     def carry_out(self, run: Run) -> dict[str, Any]:
         """Train it, and keep the result."""
-        found = {"made_with": self.made_with(run), **train(run, self.scale)}
-        writing.replace(self.folder / f"{run.name}.json", json.dumps(found) + "\n")
-        return found
+        return finished.write(self.folder, run.name, self.settings(run), train(run, self.scale))
 
     def finished(self, runs: Iterable[Run]) -> dict[Run, dict[str, Any]]:
         """Results of those that have ended."""

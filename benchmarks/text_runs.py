@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -10,10 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import finished
 import numpy as np
 import text_model
 import torch
-import writing
 from numpy.typing import NDArray
 from torch.optim.swa_utils import AveragedModel
 
@@ -191,7 +190,7 @@ class Runs:
             "betas": BETAS,
             "weight_decay": WEIGHT_DECAY,
         }
-        return json.loads(json.dumps({**asdict(replace(self.scale, **_OPEN)), **fixed}))
+        return {**asdict(replace(self.scale, **_OPEN)), **fixed}
 
     def result(self, run: Run) -> dict[str, Any] | None:
         """How it ended; None if it has not.
@@ -199,21 +198,11 @@ class Runs:
         Raises:
             SystemExit: it was made with other settings.
         """
-        path = self.folder / f"{run.name}.json"
-        if not path.exists():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["settings"] != self.settings:
-            raise SystemExit(f"{path}: was made with other settings, text or torch. Remove {self.folder} first")
-        return found
+        return finished.read(self.folder, run.name, self.settings, "settings, text or torch")
 
     def carry_out(self, run: Run) -> dict[str, Any]:
-        """Its result, training it if there is none yet."""
-        found = self.result(run)
-        if found is None:
-            found = {"settings": self.settings, **train(run, self.scale, self.text)}
-            writing.replace(self.folder / f"{run.name}.json", json.dumps(found) + "\n")
-        return found
+        """Train it, and keep the result."""
+        return finished.write(self.folder, run.name, self.settings, train(run, self.scale, self.text))
 
 
 _OPEN: dict[str, Any] = {"peaks": (), "multiples": (), "tuning_seeds": (), "seeds": ()}

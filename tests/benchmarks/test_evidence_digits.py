@@ -61,7 +61,7 @@ def ended(score, loss=0.1):
 def leave(runs, run, found):
     path = runs.folder / f"{run.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"made_with": runs.made_with(run), **found}))
+    path.write_text(json.dumps({"settings": runs.settings(run), **found}))
 
 
 def sizes(digits, arm, epochs=10):

@@ -1,11 +1,8 @@
 """Two real processes in a gloo group train on the batches that one process would have had."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from torch import distributed
-from torch.multiprocessing.spawn import spawn
+from processes import on_two_ranks
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
@@ -39,18 +36,13 @@ def train(micro, *, parallel=False):
     return {"weights": model.weight.detach(), "sizes": sizes}
 
 
-def on_one_rank(rank, folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    torch.save([train(micro, parallel=True) for micro in (None, 3)], Path(folder) / f"{rank}.pt")
-    distributed.destroy_process_group()
+def on_one_rank(rank):
+    return [train(micro, parallel=True) for micro in (None, 3)]
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    spawn(on_one_rank, (str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return on_two_ranks(on_one_rank, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("micro", [None, 3])

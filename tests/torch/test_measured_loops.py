@@ -5,12 +5,10 @@
 
 import itertools
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed
-from torch.multiprocessing.spawn import spawn
+from processes import on_two_ranks
 from torch.nn.parallel import DistributedDataParallel
 
 import tempomat as tm
@@ -186,23 +184,17 @@ def guarded(rank):
     return {"went": went, "lr": scheduler.values["lr"], "counts": scheduler.counts}
 
 
-def on_one_rank(rank, folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    found = {
+def on_one_rank(rank):
+    return {
         "whole": noise_of(DRAWS, 2, 1, rank),
         "pieces": noise_of(DRAWS, 2, 2, rank),
         "guarded": guarded(rank),
     }
-    torch.save(found, Path(folder) / f"{rank}.pt")
-    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    spawn(on_one_rank, (str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return on_two_ranks(on_one_rank, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize(("what", "pieces"), [("whole", 2), ("pieces", 4)])

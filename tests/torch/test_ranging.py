@@ -3,13 +3,11 @@
 import math
 import random
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import distributed
-from torch.multiprocessing.spawn import spawn
+from processes import on_two_ranks
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 import tempomat as tm
@@ -492,19 +490,15 @@ def test_smoothing_has_no_delay_and_the_core_of_a_fall_has_no_creeping_ends():
     assert core_of_fall(np.array([3.0, 2.999, 2.998, 1.0, 0.001, 0.0])) == (2, 4)
 
 
-def on_one_rank(rank, folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+def on_one_rank(rank):
     model = torch.nn.Linear(1, 1)
     losses = iter([1.0] * 10 + [50.0 if rank else 1.0] * 10)
     found = range_test(lambda: next(losses), torch.optim.SGD(model.parameters()), model, counts=20)
-    torch.save((found.losses.tolist(), found.stopped), Path(folder) / f"{rank}.pt")
-    distributed.destroy_process_group()
+    return found.losses.tolist(), found.stopped
 
 
 def test_every_rank_stops_at_the_same_value_by_the_mean_of_their_losses(tmp_path):
-    spawn(on_one_rank, (str(tmp_path),), nprocs=2)
-    (losses, stopped), other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    (losses, stopped), other = on_two_ranks(on_one_rank, tmp_path)
     assert (losses, stopped) == other
     assert losses == [1.0] * 10 + [25.5] * 3
     assert "the loss had come to 25.5 from 1" in stopped

@@ -1,13 +1,11 @@
 """Two real processes in a gloo group: a decision is taken once, on the reduced measurement, or on no rank at all."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import distributed
-from torch.multiprocessing.spawn import spawn
+from processes import on_two_ranks
 
 import tempomat as tm
 from tempomat.torch import Scheduler
@@ -45,9 +43,7 @@ def steps_of(one, optimizer, loss):
     return refused(lambda: one.step(loss)), one.counts["optimizer_steps"]
 
 
-def on_one_rank(rank, folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+def on_one_rank(rank):
     found: dict[str, Any] = {"together": train(LOSSES[rank]), "alone": train(LOSSES[rank], ranks="alone")}
     optimizer, one = scheduler()
     if rank:
@@ -59,15 +55,12 @@ def on_one_rank(rank, folder):
     found["refused"] = steps_of(one, optimizer, "x" if rank else 1.0)
     optimizer, one = scheduler()
     found["nan"] = steps_of(one, optimizer, math.nan if rank else 1.0)
-    torch.save(found, Path(folder) / f"{rank}.pt")
-    distributed.destroy_process_group()
+    return found
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    spawn(on_one_rank, (str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return on_two_ranks(on_one_rank, tmp_path_factory.mktemp("ranks"))
 
 
 def test_every_rank_takes_the_decision_of_the_mean(ranks):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
+from tempomat.cli.printing import draw
 from tempomat.plan import Plan, load_plan
 from tempomat.plan import diff as differences
 from tempomat.plan import schema as plan_schema
@@ -27,31 +27,16 @@ def version() -> str:
 
 def preview(options: Namespace) -> int:
     """Draw a plan on the terminal, or into files."""
-    from tempomat.analysis.picture import html, png, terminal
+    from tempomat.analysis.picture import terminal
     from tempomat.analysis.sample import sample
 
     plan = load_plan(options.plan)
     figure = sample(plan, total=options.total, rates=dict(options.rates), title=options.plan)
-    if options.png:
-        png(figure, options.png, log=options.log)
-        print(f"wrote {options.png}")
-    if options.html:
-        write(options.html, html(figure, log=options.log))
-        print(f"wrote {options.html}")
-    if not options.png and not options.html:
+    for path in (wrote := draw(figure, options)):
+        print(f"wrote {path}")
+    if not wrote:
         print(terminal(figure, width=options.width, height=options.height, log=options.log))
     return 0
-
-
-def write(path: str, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    from tempomat.core import PlanError
-    from tempomat.plan.atomic import write_atomically
-
-    try:
-        write_atomically(Path(path), text.encode())
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def lint(options: Namespace) -> int:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
-import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tempomat.cli.printing import add_pictures, columns, draw, wrapped
+
 if TYPE_CHECKING:
     from tempomat.analysis.picture import Figure
     from tempomat.runs.compare import Comparison, Curve, Measurement, Side
 
-_NARROWEST, _WIDEST = 60, 100
 _POINTS = 1_000
 """The most points of a curve in a picture."""
 
@@ -40,9 +39,7 @@ def add(several: Any) -> None:
     )
     one.add_argument("--by", choices=("last", "best"), default="last", help="which value decides (default: last)")
     one.add_argument("--clock", metavar="UNIT", help="what to count by, where the plans count different units")
-    one.add_argument("--png", metavar="FILE", help="write a picture there too")
-    one.add_argument("--html", metavar="FILE", help="write one self-contained page there too, to hover and zoom")
-    one.add_argument("--log", action="store_true", help="values on a logarithmic axis")
+    add_pictures(one, where="there too")
     one.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
@@ -55,7 +52,7 @@ def compare(options: Namespace) -> int:
     found = compared(runs, metrics=options.metric, modes=dict(options.mode), clock=options.clock)
     for line in {"text": _text, "json": _json}[options.format](found, options.by):
         print(line)
-    wrote = _pictures(found, options)
+    wrote = draw(figure(found, options.by), options) if options.png or options.html else []
     if options.format == "text":
         for path in wrote:
             print(f"wrote {path}")
@@ -69,37 +66,22 @@ def _mode(text: str) -> tuple[str, str]:
     return name, mode
 
 
-def _pictures(found: Comparison, options: Namespace) -> Iterator[str]:
-    if not (options.png or options.html):
-        return
-    from tempomat.analysis.picture import html, png
-    from tempomat.cli.commands import write
-
-    drawn = figure(found, options.by)
-    if options.png:
-        png(drawn, options.png, log=options.log)
-        yield options.png
-    if options.html:
-        write(options.html, html(drawn, log=options.log))
-        yield options.html
-
-
 # text
 
 
 def _text(found: Comparison, by: Any) -> Iterator[str]:
     from tempomat.runs.verdicts import sentences
 
-    width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    width = columns(narrowest=60)
     for side in found.sides:
-        yield from _wrapped(f"{side.letter}  {', '.join(str(run.folder) for run in side.runs)}", width, "", "   ")
-        yield from _wrapped(_about(side), width, "   ")
+        yield from wrapped(f"{side.letter}  {', '.join(str(run.folder) for run in side.runs)}", width, "", "   ")
+        yield from wrapped(_about(side), width, "   ")
     yield from _differences(found, width)
     yield from _applied(found)
     yield from _measured(found)
     yield ""
     for one in sentences(found, by):
-        yield from _wrapped(one, width, "")
+        yield from wrapped(one, width)
 
 
 def _about(side: Side) -> str:
@@ -113,7 +95,7 @@ def _differences(found: Comparison, width: int) -> Iterator[str]:
             yield ""
             yield f"plan, A -> {side.letter}"
             for change in changes:
-                yield from _wrapped(str(change), width, "  ", "    ")
+                yield from wrapped(str(change), width, "  ", "    ")
 
 
 def _applied(found: Comparison) -> Iterator[str]:
@@ -191,13 +173,6 @@ def _table(
         lines.append(f"  {name}")
         lines += [line(f"    {letter}", cells) for letter, cells in block]
     return lines
-
-
-def _wrapped(text: str, width: int, indent: str, rest: str | None = None) -> list[str]:
-    rest = indent if rest is None else rest
-    return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-    )
 
 
 # pictures and data

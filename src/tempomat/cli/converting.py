@@ -10,7 +10,8 @@ from inspect import Parameter, signature
 from typing import Any, cast
 
 from tempomat.cli.exporting import TARGETS, exported
-from tempomat.core import ConversionError, Fault, On, PlanError, TempomatError, Unit
+from tempomat.cli.printing import write
+from tempomat.core import ConversionError, Fault, On, PlanError, Unit
 from tempomat.core.errors import did_you_mean, list_faults, shown
 from tempomat.plan import Plan, dumps_plan, save_plan
 from tempomat.plan.text import MAX_BYTES, parse_yaml
@@ -72,7 +73,7 @@ def convert(options: Namespace) -> int:
         if options.output is None:
             print(text, end="" if text.endswith("\n") else "\n")
         else:
-            _write(options.output, text)
+            write(options.output, text if text.endswith("\n") else f"{text}\n")
             print(f"wrote {options.output}")
         return 0
     plan = _imported(options)
@@ -387,14 +388,3 @@ _LENGTHS: dict[str, Callable[[str | None, Given], _Length | None]] = {
     "sb3": _sb3_length,
 }
 """Of the hosts that give one value: those that know how long their run is."""
-
-
-def _write(path: str, text: str) -> None:
-    from pathlib import Path
-
-    from tempomat.plan.atomic import write_atomically
-
-    try:
-        write_atomically(Path(path), (text if text.endswith("\n") else f"{text}\n").encode())
-    except OSError as error:
-        raise TempomatError(f"{path}: cannot be written: {error.strerror}") from None

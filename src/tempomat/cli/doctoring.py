@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import textwrap
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tempomat.cli.printing import columns, number, wrapped
+
 if TYPE_CHECKING:
     from tempomat.runs.doctor import Examination, Finding
-
-_NARROWEST, _WIDEST = 40, 100
 
 
 def add(several: Any) -> None:
@@ -53,34 +51,26 @@ def doctor(options: Namespace) -> int:
 
 
 def _text(folder: str, seen: Examination) -> Iterator[str]:
-    # the terminal may be wider than what is comfortable to read
-    width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
-    yield from _wrapped(folder, width, "")
+    width = columns()
+    yield from wrapped(folder, width)
     for line in seen.summary:
-        yield from _wrapped(line, width, "  ")
+        yield from wrapped(line, width, "  ")
     for one in seen.findings:
         yield ""
         yield from _finding(one, width)
     yield ""
-    yield from _wrapped(_verdict(seen), width, "")
+    yield from wrapped(_verdict(seen), width)
 
 
 def _finding(one: Finding, width: int) -> Iterator[str]:
     yield f"{one.code} {one.severity}: {one.name}"
     measured = f"measured.{one.message.split(' ', 1)[0]}"
     place = f"{one.path}: " if one.path and one.path != measured else ""
-    yield from _wrapped(f"{place}{one.message}.", width, "  ")
+    yield from wrapped(f"{place}{one.message}.", width, "  ")
     for cause in one.causes:
-        yield from _wrapped(f"{cause.weight + ':':10} {cause.what}: {cause.evidence}", width, "    ", "  " + 13 * " ")
+        yield from wrapped(f"{cause.weight + ':':10} {cause.what}: {cause.evidence}", width, "    ", "  " + 13 * " ")
     if one.fix:
-        yield from _wrapped(f"try: {one.fix}.", width, "  ", "       ")
-
-
-def _wrapped(text: str, width: int, indent: str, rest: str | None = None) -> list[str]:
-    rest = indent if rest is None else rest
-    return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-    )
+        yield from wrapped(f"try: {one.fix}.", width, "  ", "       ")
 
 
 def _verdict(seen: Examination) -> str:
@@ -90,12 +80,8 @@ def _verdict(seen: Examination) -> str:
         looked = "the run itself; how its loss went was not judged" if unjudged else f"the run and its {seen.metric}"
         return f"Nothing wrong was seen in {looked}."
     first = seen.findings[0].code
-    said = " and ".join(_number(counts[one], one) for one in ("error", "warning"))
+    said = " and ".join(number(counts[one], one) for one in ("error", "warning"))
     return f"Found {said}. `tempomat doctor --explain {first}` says more."
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _json(folder: str, seen: Examination) -> Iterator[str]:

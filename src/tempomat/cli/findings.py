@@ -12,6 +12,7 @@ from typing import final
 
 from tempomat.analysis.lint import RULES, Finding, faults_as_findings, is_chosen
 from tempomat.analysis.lint import lint as find
+from tempomat.cli.printing import number
 from tempomat.core import PlanError
 from tempomat.plan import load_plan
 from tempomat.plan.text import Lines, parse_yaml
@@ -109,9 +110,9 @@ def _text(looks: Sequence[Look]) -> Iterator[str]:
             yield f"    fix: {_ended(one.fix)}"
     yield from (f"{look.file}: {look.remark}." for look in looks if look.remark)
     counts = Counter(one.severity for _, _, one in _pairs(looks))
-    plans = _number(len(looks), "plan")
+    plans = number(len(looks), "plan")
     if counts:
-        yield f"Found {_number(counts['error'], 'error')} and {_number(counts['warning'], 'warning')} in {plans}."
+        yield f"Found {number(counts['error'], 'error')} and {number(counts['warning'], 'warning')} in {plans}."
         codes = sorted({one.code for _, _, one in _pairs(looks)})
         yield f"`tempomat lint --explain {codes[0]}` says more."
     else:
@@ -120,10 +121,6 @@ def _text(looks: Sequence[Look]) -> Iterator[str]:
 
 def _ended(sentence: str) -> str:
     return sentence if sentence.endswith((".", "?")) else f"{sentence}."
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _json(looks: Sequence[Look]) -> Iterator[str]:

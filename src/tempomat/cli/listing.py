@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import textwrap
 from argparse import Namespace
@@ -10,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tempomat.cli.printing import WIDEST, add_pictures, columns, draw, wrapped, write
+
 if TYPE_CHECKING:
     from tempomat.analysis.catalogue import Entry
 
-_NARROWEST, _WIDEST = 40, 100
 PAGE = "catalogue.md"
 """The page that `tempomat list --write` writes."""
 
@@ -37,9 +37,7 @@ def add(several: Any) -> None:
     )
     two.set_defaults(run=show)
     two.add_argument("name", metavar="NAME", help="a class, recipe or `type`, or a library's name: CosineAnnealingLR")
-    two.add_argument("--png", metavar="FILE", help="write its picture there instead")
-    two.add_argument("--html", metavar="FILE", help="write one self-contained page there instead, to hover and zoom")
-    two.add_argument("--log", action="store_true", help="values on a logarithmic axis")
+    add_pictures(two, "its picture")
     two.add_argument("--width", type=int, metavar="N", help="columns (default: the terminal's)")
     two.add_argument("--height", type=int, metavar="N", help="rows of each curve")
 
@@ -55,7 +53,7 @@ def listed(options: Namespace) -> int:
         near = suggestion(options.word)
         print(f"tempomat: nothing speaks of {options.word!r}.{near} `tempomat list` shows all", file=sys.stderr)
         return 2
-    width, room = _columns(), max(len(one.name) for one in chosen)
+    width, room = columns(), max(len(one.name) for one in chosen)
     for group, what in GROUPS.items():
         found = [one for one in chosen if one.group == group]
         if found:
@@ -81,20 +79,14 @@ def show(options: Namespace) -> int:
     """Explain one entry, or draw it into a file."""
     from tempomat.analysis.catalogue import find
     from tempomat.analysis.drawing import picture_of
-    from tempomat.analysis.picture import html, png, terminal
-    from tempomat.cli.commands import write
+    from tempomat.analysis.picture import terminal
 
     first, *others = find(options.name)
     if options.png or options.html:
-        figure = picture_of(first)
-        if options.png:
-            png(figure, options.png, log=options.log)
-            print(f"wrote {options.png}")
-        if options.html:
-            write(options.html, html(figure, log=options.log))
-            print(f"wrote {options.html}")
+        for path in draw(picture_of(first), options):
+            print(f"wrote {path}")
         return 0
-    width = min(options.width or _columns(), _WIDEST)
+    width = min(options.width or columns(), WIDEST)
     for line in _head(first, width):
         print(line)
     if first.sample is not None:
@@ -156,13 +148,12 @@ def _tail(entry: Entry, width: int) -> Iterator[str]:
 def _written(folder: Path) -> int:
     """Write the page and its pictures."""
     from tempomat.analysis.gallery import PICTURES, draw, page
-    from tempomat.cli.commands import write
 
     pictures = folder / PICTURES
     pictures.mkdir(parents=True, exist_ok=True)
     for path in draw(pictures):
         print(f"wrote {path}")
-    write(str(folder / PAGE), page())
+    write(folder / PAGE, page())
     print(f"wrote {folder / PAGE}")
     return 0
 
@@ -174,19 +165,8 @@ def _plain(text: str) -> str:
 
 
 def _wrapped(text: str, width: int, indent: str = "", rest: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        _plain(text),
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent if rest is None else rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrapped(_plain(text), width, indent, rest)
 
 
 def _fitted(text: str, width: int) -> str:
     return textwrap.shorten(text, max(width, 20), placeholder=" ...")
-
-
-def _columns() -> int:
-    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from tempomat.cli import commands, comparing, converting, doctoring, listing
+from tempomat.cli.printing import add_pictures
 from tempomat.core import RATES, ScheduleError, Unit
 from tempomat.core.clock import check_rates
 from tempomat.core.errors import did_you_mean
@@ -64,9 +65,7 @@ def _preview(several: Any) -> None:
     one = several.add_parser("preview", help="draw a plan", description="Draw every schedule of a plan.")
     one.set_defaults(run=commands.preview)
     one.add_argument("plan", metavar="PLAN.yaml")
-    one.add_argument("--png", metavar="FILE", help="write a picture there instead")
-    one.add_argument("--html", metavar="FILE", help="write one self-contained page there instead, to hover and zoom")
-    one.add_argument("--log", action="store_true", help="values on a logarithmic axis")
+    add_pictures(one)
     one.add_argument("--width", type=int, metavar="N", help="columns (default: the terminal's)")
     one.add_argument("--height", type=int, metavar="N", help="rows of each curve (default: 12 for one, 7 for several)")
     _run(one)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import Any
 
 from tempomat.convert.arguments import Arguments, tied
 from tempomat.convert.pieces import points
-from tempomat.core import Constant, Unit
+from tempomat.core import Constant, ConversionError, PlanError, Unit
 from tempomat.core.fields import CountKind, NumberKind
+from tempomat.plan.text import parse_yaml
 
 
 def from_rllib(value: Any, *, unit: Unit | str = Unit.ENV_STEPS) -> Any:
@@ -19,7 +19,7 @@ def from_rllib(value: Any, *, unit: Unit | str = Unit.ENV_STEPS) -> Any:
     timestep are a jump.
 
     Args:
-        value: a number, `[[timestep, value], ...]` from timestep 0 on, or either as JSON text.
+        value: a number, `[[timestep, value], ...]` from timestep 0 on, or either as text, as JSON or Python has it.
         unit: what the timesteps count: RLlib counts environment steps sampled in the whole life of the run.
 
     Raises:
@@ -56,10 +56,13 @@ def from_rllib(value: Any, *, unit: Unit | str = Unit.ENV_STEPS) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
+    """A list, written as JSON or Python has it; what else it is must be a number, which the caller reads."""
+    if not text.lstrip().startswith("["):
         return text
+    try:
+        return parse_yaml(text.replace("(", "[").replace(")", "]"), "points")[0]
+    except PlanError as error:
+        raise ConversionError(f"rllib: {error}") from None
 
 
 def _pair(whole: Arguments, place: int, pair: Any) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from tempomat.convert.faults import Faults
 from tempomat.convert.torch_building import build, optimizer_of
 from tempomat.convert.torch_parts import CLASSES, Part, Reader, no_class
+from tempomat.convert.torch_reading import read_live, read_state
 from tempomat.core import Duration, Node, Plateau, ScheduleError, Unit
 from tempomat.core.errors import shown
 from tempomat.plan import Plan, entry_name
@@ -19,30 +20,8 @@ if TYPE_CHECKING:
 AfterEnd = Literal["hold", "torch"]
 """What a `CosineAnnealingLR` does after its `T_max`: stay at its end, or climb again as PyTorch's does."""
 
-_HOMES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
-_EXPORTED = ("tempomat.convert.lambdas", "ExportedLR")
-"""What `to_torch` gives; by name, so that reading a saved state needs no PyTorch."""
 _DRIFT, _DRIFT_OF_TENSORS = 1e-6, 1e-2
 """How far PyTorch's own value may be from its formula: it multiplies step after step, in float32 for tensors."""
-
-# What tells the class of a saved state; PyTorch does not save the classes of a sequence's parts.
-_MARKS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("SequentialLR", frozenset({"_schedulers", "_milestones"})),
-    ("ChainedScheduler", frozenset({"_schedulers"})),
-    ("OneCycleLR", frozenset({"_schedule_phases"})),
-    ("CyclicLR", frozenset({"total_size", "step_ratio"})),
-    ("CosineAnnealingWarmRestarts", frozenset({"T_0", "T_mult"})),
-    ("CosineAnnealingLR", frozenset({"T_max", "eta_min"})),
-    ("SWALR", frozenset({"anneal_epochs"})),
-    ("ReduceLROnPlateau", frozenset({"num_bad_epochs", "patience"})),
-    ("LinearLR", frozenset({"start_factor", "total_iters"})),
-    ("PolynomialLR", frozenset({"power", "total_iters"})),
-    ("ConstantLR", frozenset({"factor", "total_iters"})),
-    ("StepLR", frozenset({"step_size", "gamma"})),
-    ("MultiStepLR", frozenset({"milestones", "gamma"})),
-    ("LambdaLR", frozenset({"lr_lambdas"})),
-    ("ExponentialLR", frozenset({"gamma"})),
-)
 
 
 def from_torch(
@@ -94,7 +73,7 @@ def from_torch(
     if isinstance(scheduler, Scheduler):
         return scheduler.plan
     faults = Faults("from_torch")
-    part = _read_live(scheduler, "", faults)
+    part = read_live(scheduler, faults)
     faults.check()
     groups = cast("list[dict[str, Any]]", scheduler.optimizer.param_groups)
     return _plan(part, groups, faults, total=total, after_end=after_end, clock=clock, metric=metric)
@@ -132,7 +111,7 @@ def from_torch_state(
         StepDecay(init_value=0.5, factor=0.1, every=30)
     """
     faults = Faults(f"from_torch_state: {name}" if name else "from_torch_state")
-    part = _read_state(name, state, "", faults)
+    part = read_state(name, state, faults)
     faults.check()
     leaf = next((one for one in part.walk() if not one.parts), part)
     count = len(leaf.state.get("base_lrs", leaf.state.get("_last_lr", ())))
@@ -230,7 +209,7 @@ def take_over(
         return scheduler
     taken = Scheduler(scheduler.optimizer, plan, **options)
     state = {key: value for key, value in taken.state_dict().items() if key != "checksum"}
-    part = _read_live(scheduler, "", Faults("take_over"))
+    part = read_live(scheduler, Faults("take_over"))
     state["counts"] = {**state["counts"], str(taken.plan.clock): part.count}
     if part.kind == "ReduceLROnPlateau":
         bad, cooldown = scheduler.num_bad_epochs, scheduler.cooldown_counter
@@ -247,57 +226,7 @@ def _finite(best: float) -> float | None:
     return float(best) if math.isfinite(best) else None
 
 
-# reading
-
-
-def _read_live(scheduler: Any, path: str, faults: Faults) -> Part:
-    cls = type(scheduler)
-    kind = "LambdaLR" if (cls.__module__, cls.__name__) == _EXPORTED else cls.__name__
-    if cls.__module__ not in (*_HOMES, _EXPORTED[0]) or kind not in CLASSES:
-        faults.add(path, _not_pytorchs(scheduler))
-        return Part("", {})
-    dot = f"{path}." if path else ""
-    parts = tuple(
-        _read_live(one, f"{dot}schedulers[{place}]", faults)
-        for place, one in enumerate(getattr(scheduler, "_schedulers", ()))
-    )
-    return Part(kind, vars(scheduler), parts)
-
-
-def _not_pytorchs(scheduler: Any) -> str:
-    cls = type(scheduler)
-    known = any(base.__module__ in _HOMES for base in cls.__mro__[1:])
-    if known:
-        return (
-            f"is a {cls.__name__} of {cls.__module__}, not one of PyTorch's own classes, and may compute anything. "
-            "Write its formula as a schedule"
-        )
-    return f"must be a scheduler of torch.optim.lr_scheduler, got {shown(scheduler)}"
-
-
-def _read_state(name: str | None, state: object, path: str, faults: Faults) -> Part:
-    if not isinstance(state, Mapping):
-        faults.add(path, f"must be a scheduler's state_dict, got {type(state).__name__}")
-        return Part("", {})
-    given = cast("Mapping[str, Any]", state)
-    kind = name or next((kind for kind, marks in _MARKS if marks <= set(given)), "")
-    if kind not in CLASSES:
-        faults.add(path, no_class(kind) if kind else f"no scheduler of PyTorch saves {', '.join(map(str, given))}")
-        return Part("", {})
-    marks = dict(_MARKS).get(kind, frozenset({"lr_lambdas"}))
-    missing = sorted(marks - set(given))
-    if missing:
-        faults.add(path, f"is no state of a {kind}: it lacks {', '.join(missing)}")
-        return Part("", {})
-    dot = f"{path}." if path else ""
-    parts = tuple(
-        _read_state(None, one, f"{dot}schedulers[{place}]", faults)
-        for place, one in enumerate(given.get("_schedulers", ()))
-    )
-    return Part(kind, given, parts)
-
-
-# from one group's schedule to a plan
+# from each group's schedule to a plan
 
 
 def _plan(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import Parameter, signature
 from typing import Any, cast
 
 from tempomat.convert.faults import Faults
 from tempomat.convert.torch_parts import CLASSES, no_class
-from tempomat.core.errors import shown
+from tempomat.core.errors import did_you_mean, join_path, shown
+from tempomat.core.fields import NumberKind
 
+_BESIDE = ("lr", "optimizer", "total", "after_end", "clock", "metric")
+"""What stands beside the arguments of the outermost class."""
 _OF_FUNCTIONS = ("LambdaLR", "MultiplicativeLR")
 _NO_FUNCTION = (
     "is a function, and none can be given on a command line or in a file. In Python multiply by "
@@ -32,6 +36,9 @@ def optimizer_of(kind: str, lr: float | Mapping[str, float] | None, faults: Faul
         faults.check()
     one_rate = {"": 1.0 if lr is None else lr}
     rates = cast("Mapping[str, Any]", lr if isinstance(lr, Mapping) else one_rate)
+    for name, rate in rates.items():
+        faults.found += [fault.under(join_path("lr", name)) for fault in NumberKind().faults(rate)]
+    faults.check()
     groups: list[dict[str, Any]] = []
     for name, rate in rates.items():
         one: dict[str, Any] = {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate}
@@ -54,21 +61,31 @@ def build(name: object, arguments: Mapping[str, Any], optimizer: Any, path: str,
     if name in ("SequentialLR", "ChainedScheduler"):
         given["schedulers"] = _build_all(given.get("schedulers"), optimizer, path, faults)
     if name in _OF_FUNCTIONS and not _functions(given.get("lr_lambda")):
-        faults.add(f"{path}.lr_lambda".lstrip("."), _NO_FUNCTION.format(name))
+        faults.add(join_path(path, "lr_lambda"), _NO_FUNCTION.format(name))
+    cls = getattr(torch.optim.swa_utils if name == "SWALR" else torch.optim.lr_scheduler, str(name))
+    _check_names(cls, given, path, faults)
     if faults.found:
         return None
-    home: Any = torch.optim.swa_utils if name == "SWALR" else torch.optim.lr_scheduler
     try:
-        if name == "ChainedScheduler":
-            return home.ChainedScheduler(given.pop("schedulers"), optimizer=optimizer, **given)
-        return getattr(home, str(name))(optimizer, **given)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+        return cls(**{**given, "optimizer": optimizer})
+    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         faults.add(path, f"PyTorch refuses it: {error}")
         return None
 
 
+def _check_names(cls: type, given: Mapping[str, Any], path: str, faults: Faults) -> None:
+    """Name the arguments that a class has not, and those that it lacks."""
+    known = {one.name: one for one in signature(cls).parameters.values() if one.name != "optimizer"}
+    for key in [str(key) for key in given if key not in known]:
+        near = did_you_mean(key, (*known, *([] if path else _BESIDE)))
+        faults.add(join_path(path, key), f"no argument of that name.{near} {cls.__name__} has {', '.join(known)}")
+    for key, one in known.items():
+        if key not in given and one.default is Parameter.empty and key not in ("lr_lambda", "schedulers"):
+            faults.add(join_path(path, key), "is missing")
+
+
 def _build_all(parts: object, optimizer: Any, path: str, faults: Faults) -> list[Any]:
-    where = f"{path}.schedulers" if path else "schedulers"
+    where = join_path(path, "schedulers")
     if not isinstance(parts, (list, tuple)) or not all(
         isinstance(one, Mapping) and "name" in one for one in cast("list[Any]", parts)
     ):
