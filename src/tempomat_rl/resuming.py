@@ -1,134 +1,27 @@
-"""Going on with a run: whose folder it is, which settings it goes on with, and the command that does it."""
+"""How a run goes on: what its checkpoints hold, and what cannot change on the way."""
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, final
+from typing import Any
 
-from tempomat.core import RecordError, StateError
-from tempomat.runs.lock import FolderLock
-from tempomat_rl.checkpoint import Found
+from tempomat_rl.program.resuming import Resuming
 from tempomat_rl.settings import HOW, Config, changes, read
 
-LEFT_BEHIND = (
-    "record.jsonl", "run.json", "plan.yaml", "train.csv", "eval.csv", "result.json", "tb", "eval_video", "final.mp4",
+
+def _read(state: Any, data: Any, **rest: Any) -> Config:
+    return read(data, preset=state["preset"], **rest)
+
+
+RESUMING = Resuming(
+    script="train_gimbal_curriculum.py",
+    inner="replay",
+    state=frozenset(
+        ["config", "preset", "overrides", "log", "scheduler", "agent", "replay", "task", "stack", "env_steps",
+         "episodes", "updates", "seconds", "gates", "held", "hold_again", "result"]
+    ),
+    fixed=("seed", "task.name", "task.domain", "task.task", "num_envs", "action_repeat", "frame_stack", "image_size",
+           "agent.encoder", "agent.feature_dim", "agent.hidden_dim", "agent.norm"),
+    how=HOW,
+    changes=changes,
+    read=_read,
 )  # fmt: skip
-"""What a run writes beside its checkpoints."""
-FIXED = (
-    "seed", "task.name", "task.domain", "task.task", "num_envs", "action_repeat", "frame_stack", "image_size",
-    "agent.encoder", "agent.feature_dim", "agent.hidden_dim", "agent.norm",
-)  # fmt: skip
-"""Settings on which the shape of what was saved depends, or its random numbers: no run can change them on its way."""
-
-
-def claim(folder: Path) -> Path:
-    """A run's folder, made if it is not there.
-
-    Raises:
-        RecordError: it cannot be made; or it has no checkpoint and files that a run would overwrite.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        inside = {path.name for path in folder.iterdir()}
-    except OSError as error:
-        raise RecordError(f"{folder}: cannot be the run's folder: {error.strerror}. Name another") from error
-    theirs = [name for name in LEFT_BEHIND if name in inside]
-    if theirs and not any(name.endswith(".pt") for name in inside):
-        raise RecordError(
-            f"{folder}: holds {', '.join(theirs)} and no checkpoint to go on from; a run would overwrite that. Name "
-            "another checkpoint_dir, or move what is there"
-        )
-    return folder
-
-
-def hold(folder: Path) -> FolderLock:
-    """The folder for this process alone, before anything in it is read.
-
-    The record has a lock too, but that comes only with what the checkpoint says.
-
-    Raises:
-        RecordError: another process has it.
-    """
-    inner = folder / "replay"
-    try:
-        inner.mkdir(exist_ok=True)
-    except OSError as error:
-        raise RecordError(f"{inner}: cannot be made: {error.strerror}") from error
-    return FolderLock(inner)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The settings that a run goes on with."""
-
-    config: Config
-    changed: tuple[str, ...] = ()
-    """What differs between the saved ones and those given now."""
-    choice: str = ""
-    """What was done about it; empty where nothing differs."""
-
-    @property
-    def event(self) -> dict[str, Any] | None:
-        """The choice, for the record."""
-        return {"event": "settings", "choice": self.choice, "changes": list(self.changed)} if self.changed else None
-
-    def lines(self) -> list[str]:
-        """What is done, in words."""
-        said = "left as they were, other than given now" if self.choice == "keep" else "changed since"
-        return [f"{said}: {line}" for line in self.changed]
-
-
-def settle(config: Config, found: Found | None) -> Settled:
-    """The settings to go on with.
-
-    Raises:
-        StateError: they differ from those of the run that was found, and `on_change` is `refuse`; or one of them
-            cannot change on the way.
-    """
-    changed = changes(found.state["config"], config.data) if found else []
-    if found is None or not changed:
-        return Settled(config)
-    if config.on_change == "refuse":
-        raise StateError(
-            f"{found.path}: was made with other settings than those given now:\n{_list(changed)}\n"
-            "Give the same; or on_change=replace to go on from there with those given, on_change=stretch to have the "
-            "new schedules at the same share of the run too, on_change=keep to leave all as saved; or name another "
-            "checkpoint_dir"
-        )
-    if config.on_change == "keep":
-        return Settled(_kept(config, found.state), tuple(changed), "keep")
-    fixed = [line for line in changed if line.partition(":")[0].startswith(FIXED)]
-    if fixed:
-        raise StateError(
-            f"{found.path}: what was saved fits its own settings alone, and these are others:\n{_list(fixed)}\n"
-            "Give the same, or begin a run in another checkpoint_dir"
-        )
-    return Settled(config, tuple(changed), config.on_change)
-
-
-def _kept(config: Config, state: dict[str, Any]) -> Config:
-    """The saved settings, with those given now of how the run is carried out."""
-    how = {name: config.data[name] for name in HOW}
-    given = [one for one in config.overrides if one.partition("=")[0] in HOW]
-    saved = [one for one in state["overrides"] if one.partition("=")[0] not in HOW]
-    data, overrides = {**state["config"], **how}, (*saved, *given)
-    return read(data, overrides=overrides, folder=config.folder, preset=state["preset"])
-
-
-def go_on_command(config: Config, folder: Path) -> str:
-    """What to type to go on with a run."""
-    kept = [one for one in config.overrides if not one.startswith(("checkpoint_dir=", "on_change="))]
-    return shlex.join(["python", "train_gimbal_curriculum.py", *kept, f"checkpoint_dir={nearby(folder)}"])
-
-
-def nearby(path: Path) -> Path:
-    """A path as somebody would type it here."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
-
-
-def _list(lines: list[str]) -> str:
-    return "\n".join(f"  {line}" for line in lines)

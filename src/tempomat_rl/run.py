@@ -17,15 +17,19 @@ import torch
 from tempomat.core import MeasurementError, StateError
 from tempomat.torch import Scheduler
 from tempomat_rl import startup
-from tempomat_rl.checkpoint import Checkpoints, Found
+from tempomat_rl.checkpoint import Found
 from tempomat_rl.drqv2 import DrQV2
 from tempomat_rl.examining import Examiner
 from tempomat_rl.health import unfit
 from tempomat_rl.log import RunLog
+from tempomat_rl.program.resuming import Settled, nearby
+from tempomat_rl.program.session import Session
+from tempomat_rl.program.settings import ConfigError
 from tempomat_rl.progress import Progress
 from tempomat_rl.replay import Replay
-from tempomat_rl.resuming import Settled, claim, hold, nearby, settle
-from tempomat_rl.settings import Config, ConfigError
+from tempomat_rl.results import Result
+from tempomat_rl.resuming import RESUMING
+from tempomat_rl.settings import Config
 from tempomat_rl.stacking import FrameStack
 from tempomat_rl.tasks import make_task, set_stage
 
@@ -33,53 +37,16 @@ PUBLISHED_SIZE = 84
 """Pixels of a side, of the image that DrQ-v2 was published with."""
 
 
-STATE = frozenset(
-    [
-        "config",
-        "preset",
-        "overrides",
-        "log",
-        "scheduler",
-        "agent",
-        "replay",
-        "task",
-        "stack",
-        "env_steps",
-        "episodes",
-        "updates",
-        "seconds",
-        "gates",
-        "held",
-        "hold_again",
-        "result",
-    ]
-)
-"""What a checkpoint holds."""
+class Run(Session[Config, Result]):
+    """Everything that a run is made of: built, begun or gone on with, and saved."""
 
+    resuming = RESUMING
+    ending = Result
 
-class Run:
-    """Everything that a run is made of: built, begun or gone on with, and saved.
-
-    Args:
-        config: of the run; `config.folder` is where it leaves its traces.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.folder = claim(config.folder or Path("exp_local") / "unnamed")
-        with ExitStack() as closing:
-            closing.callback(hold(self.folder).release)
-            self._open(config, closing)
-            self._closing = closing.pop_all()
-
-    def _open(self, config: Config, closing: ExitStack) -> None:
-        found = Checkpoints(self.folder, last_stage=0).newest_intact()
-        if found and not found.state.keys() >= STATE:
-            lacks = ", ".join(sorted(STATE - found.state.keys()))
-            raise StateError(f"{found.path}: was saved by another version of this program: it lacks {lacks}")
-        settled = settle(config, found)
-        self.config, self.curriculum = settled.config, settled.config.curriculum
-        last = self.curriculum.last if self.curriculum else 0
-        self.checkpoints = Checkpoints(self.folder, last_stage=last)
+    def _open(self, found: Found | None, settled: Settled[Config], closing: ExitStack) -> None:
+        self.curriculum = self.config.curriculum
+        if self.curriculum:
+            self.checkpoints.last_stage = self.curriculum.last
         self._build()
         self._clear()
         if found:
@@ -87,7 +54,7 @@ class Run:
             self.env_steps = self.scheduler.counts["env_steps"]  # another one than was saved if it was stretched
         self.progress = Progress(self.config.num_train_frames, self._frames(self.env_steps))
         closing.callback(self.progress.close)
-        self._introduce(found, settled)
+        self._introduce(self._about(), found, settled, found.state["env_steps"] if found else 0)
         resume = found.state["log"] if found else None
         data = self.config.data
         self.log = RunLog(self.folder, seed=self.config.seed, notes=data, resume=resume, event=settled.event)
@@ -100,10 +67,8 @@ class Run:
     def _clear(self) -> None:
         """Nothing has been done yet."""
         self.env_steps = self.episodes = self.updates = 0
-        self.seconds = 0.0
         self.gates: dict[str, dict[str, float]] = {}
         self.held = False
-        self.result: dict[str, Any] | None = None
         self._hold_again = 0
         self._began = time.perf_counter()
         self._passed: list[int] = []
@@ -136,22 +101,10 @@ class Run:
     def _set_noise(self, value: float) -> None:
         self._noise = value
 
-    def _introduce(self, found: Found | None, settled: Settled) -> None:
-        """Say what will be done before it is."""
-        config, say = self.config, self.progress.say
-        for line in startup.lines(config):
-            say(line)
-        say(self._about_agent())
-        say(self.replay.describe())
-        say(f"run: {nearby(self.folder)}")
-        if found:
-            for line in found.skipped:
-                say(f"passed over: {line}")
-            saved = found.state["env_steps"]
-            counted = "" if saved == self.env_steps else f", which counts as {self.env_steps:,} of the new length"
-            say(f"goes on from {found.path.name}, at env step {saved:,}{counted}")
-        for line in settled.lines():
-            say(line)
+    def _about(self) -> list[str]:
+        """What the run is made of."""
+        about = [self._about_agent(), self.replay.describe(), f"run: {nearby(self.folder)}"]
+        return [*startup.lines(self.config), *about]
 
     def _about_agent(self) -> str:
         agent, config = self.agent, self.config
@@ -231,7 +184,7 @@ class Run:
             "env_steps": self.env_steps,
             "episodes": self.episodes,
             "updates": self.updates,
-            "seconds": self._elapsed,
+            "seconds": self.elapsed,
             "gates": self.gates,
             "held": self.held,
             "hold_again": self._hold_again,
@@ -245,19 +198,10 @@ class Run:
         self._saved_at = self.env_steps
         return path
 
-    def close(self) -> None:
-        """Let go of the folder and leave the progress line standing."""
-        self._closing.close()
-
     # what both need
 
     def _frames(self, env_steps: int) -> int:
         return env_steps * self.config.action_repeat
-
-    @property
-    def _elapsed(self) -> float:
-        """Seconds of training in this session and those before."""
-        return self.seconds + time.perf_counter() - self._began
 
     def _refuse_unfit(self, unfit: Iterable[str]) -> None:
         """End the run, with its last checkpoint as it is, where numbers are none any more."""

@@ -14,46 +14,38 @@ of them:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
 import tempomat as tm
-from tempomat.core.errors import Fault, TempomatError, did_you_mean, list_faults, shown
-from tempomat.core.numbers import as_float
-from tempomat.plan import diff_data
+from tempomat.core.errors import Fault, did_you_mean, list_faults, shown
 from tempomat_rl import curriculum, schedules
 from tempomat_rl.curriculum import Curriculum
 from tempomat_rl.drqv2.config import AgentConfig, AgentError
 from tempomat_rl.envs.spawn import Spawn
-from tempomat_rl.numbers import plain_numbers, whole_number
+from tempomat_rl.numbers import plain_numbers
+from tempomat_rl.program import reading
+from tempomat_rl.program.settings import ConfigError, RunConfig, differences
 
-OnChange = Literal["refuse", "keep", "replace", "stretch"]
 COMPUTED = ("agent", "curriculum", "lr_schedule", "noise", "task")
 """Settings that are built into values of their own."""
 HOW = ("checkpoint_dir", "on_change", "device", "save_video", "log_every_frames", "save_every_frames", "threads")
 """Settings of how a run is carried out, which may differ on resume: no number of the training follows from them."""
 
 
-class ConfigError(TempomatError, ValueError):
-    """A configuration has faults."""
-
-
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """The settings of a run.
+class Config(RunConfig):
+    """The settings of a run; those that every program has are of `RunConfig`.
 
     Frames are those of the environment: `action_repeat` of them are one env step, a decision. Steps and episodes of
     all environments are counted together.
 
     Args:
-        seed: of everything random in the run.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         precision: `auto`, `fp32` or `bf16`.
-        checkpoint_dir: the run's folder, if the user named one.
-        on_change: what settings that changed since the folder's run do.
         save_video: of an episode at each evaluation.
         base_lr, lr, decay_rate, fit_schedules: see `schedules.Schedules`.
         num_train_frames: the length of the run.
@@ -73,22 +65,14 @@ class Config:
         num_final_episodes: of the evaluation at the end, on the last stage.
         stop_when_held: the run ends when the last stage is held, in training and in evaluation.
         threads: of PyTorch on the CPU; None for one with keypoints, and PyTorch's own choice with images.
-        agent, curriculum, plan: what is built of the settings.
+        agent, curriculum: what is built of the settings.
         task: `name` (`gimbal` or `dmc`), and with `dmc` `domain` and `task`.
         spawn: how episodes of `gimbal` begin.
         observation: what the task shows: `keypoint` for the encoder of that name, else `image`.
-        preset: the name of the chosen `lr_schedule`.
-        overrides: as given on the command line.
-        data: all settings as plain data.
-        notes: what is no fault and still should be known.
-        folder: Hydra's folder for the run; None where there is no Hydra run.
     """
 
-    seed: int
     device: str
     precision: Literal["auto", "fp32", "bf16"]
-    checkpoint_dir: Path | None
-    on_change: OnChange
     save_video: bool
     base_lr: float
     lr: float
@@ -117,13 +101,7 @@ class Config:
     curriculum: Curriculum | None
     task: Mapping[str, Any]
     spawn: Spawn
-    plan: tm.Plan
     observation: Literal["image", "keypoint"]
-    preset: str
-    overrides: tuple[str, ...]
-    data: Mapping[str, Any]
-    notes: tuple[str, ...]
-    folder: Path | None
 
     def env_steps(self, frames: int) -> int:
         """Frames as decisions."""
@@ -139,86 +117,42 @@ class Config:
 # reading
 
 
-def _number(at_least: float | None = None, above: float | None = None, at_most: float | None = None) -> Any:
-    def read(value: object) -> float:
-        number = as_float(value)
-        for bound, words, holds in (
-            (at_least, "at least", at_least is None or number >= at_least),
-            (above, "above", above is None or number > above),
-            (at_most, "at most", at_most is None or number <= at_most),
-        ):
-            if not holds:
-                raise ValueError(f"must be {words} {bound:g}, got {number:g}")
-        return number
-
-    return read
-
-
-def _whole(at_least: int) -> Any:
-    return lambda value: whole_number(value, at_least)
-
-
-def _word(*words: str) -> Any:
-    def read(value: object) -> str:
-        if value not in words:
-            raise ValueError(f"must be {', '.join(words)}, got {shown(value)}.{did_you_mean(str(value), words)}")
-        return str(value)
-
-    return read
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, got {shown(value)}")
-    return value
-
-
 def _device(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError(f"must be auto, cpu, cuda or cuda:1, got {shown(value)}")
     return value
 
 
-def _folder(value: object) -> Path | None:
-    if value is not None and (not isinstance(value, (str, Path)) or not str(value).strip()):
-        raise ValueError(f"must be a folder, got {shown(value)}")
-    return None if value is None else Path(value)
-
-
-def _or_none(read: Any) -> Any:
-    return lambda value: None if value is None else read(value)
-
-
-_READERS: dict[str, Callable[[object], Any]] = {
-    "seed": _whole(0),
+_READERS: dict[str, reading.Reader] = {
+    "seed": reading.whole(0),
     "device": _device,
-    "precision": _word("auto", "fp32", "bf16"),
-    "checkpoint_dir": _folder,
-    "on_change": _word("refuse", "keep", "replace", "stretch"),
-    "save_video": _flag,
-    "base_lr": _number(above=0),
-    "lr": _number(at_least=0),
-    "decay_rate": _or_none(_number(above=0)),
-    "fit_schedules": _flag,
-    "num_train_frames": _whole(1),
-    "num_seed_frames": _whole(0),
-    "num_random_frames": _whole(0),
-    "num_envs": _whole(1),
-    "action_repeat": _whole(1),
-    "frame_stack": _whole(1),
-    "image_size": _whole(1),
-    "n_step": _whole(1),
-    "discount": _number(at_least=0, at_most=1),
-    "batch_size": _whole(1),
-    "replay_size": _whole(1),
-    "update_every_steps": _whole(1),
-    "eval_every_frames": _whole(1),
-    "num_eval_episodes": _whole(1),
-    "log_every_frames": _whole(1),
-    "save_every_frames": _whole(1),
-    "num_final_episodes": _whole(1),
-    "stop_when_held": _flag,
-    "threads": _or_none(_whole(1)),
+    "precision": reading.word("auto", "fp32", "bf16"),
+    "checkpoint_dir": reading.folder,
+    "on_change": reading.on_change,
+    "save_video": reading.flag,
+    "base_lr": reading.number(above=0),
+    "lr": reading.number(at_least=0),
+    "decay_rate": reading.or_none(reading.number(above=0)),
+    "fit_schedules": reading.flag,
+    "num_train_frames": reading.whole(1),
+    "num_seed_frames": reading.whole(0),
+    "num_random_frames": reading.whole(0),
+    "num_envs": reading.whole(1),
+    "action_repeat": reading.whole(1),
+    "frame_stack": reading.whole(1),
+    "image_size": reading.whole(1),
+    "n_step": reading.whole(1),
+    "discount": reading.number(at_least=0, at_most=1),
+    "batch_size": reading.whole(1),
+    "replay_size": reading.whole(1),
+    "update_every_steps": reading.whole(1),
+    "eval_every_frames": reading.whole(1),
+    "num_eval_episodes": reading.whole(1),
+    "log_every_frames": reading.whole(1),
+    "save_every_frames": reading.whole(1),
+    "num_final_episodes": reading.whole(1),
+    "stop_when_held": reading.flag,
+    "threads": reading.or_none(reading.whole(1)),
 }
 SETTINGS = (*_READERS, *COMPUTED)
 """Every setting there is."""
@@ -239,12 +173,8 @@ def read(
         ConfigError: every fault at once, each with its path.
     """
     given = {name: value for name, value in data.items() if name != "encoder_sizes"}
-    faults = [
-        Fault(str(name), f"no setting of that name.{did_you_mean(str(name), SETTINGS)} Settings: {', '.join(SETTINGS)}")
-        for name in given
-        if name not in SETTINGS
-    ]
-    values = _simple(given, faults)
+    faults = reading.unknown(given, SETTINGS)
+    values = reading.each(_READERS, given, faults)
     notes: list[str] = []
     _unnest(given, notes, values, faults)
     if preset not in (None, "constant") and given.get("lr_schedule") is None:
@@ -287,20 +217,6 @@ def read(
         notes=tuple(notes),
         folder=values["checkpoint_dir"] or folder,
     )
-
-
-def _simple(given: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
-    """The settings that are one value each."""
-    values: dict[str, Any] = {}
-    for name, reader in _READERS.items():
-        if name not in given:
-            faults.append(Fault(name, "is missing"))
-            continue
-        try:
-            values[name] = reader(given[name])
-        except (ValueError, OverflowError) as error:
-            faults.append(Fault(name, str(error)))
-    return values
 
 
 def _unnest(given: dict[str, Any], notes: list[str], values: dict[str, Any], faults: list[Fault]) -> None:
@@ -392,5 +308,4 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     >>> changes({"seed": 1, "device": "cpu"}, {"seed": 2, "device": "cuda"})
     ['seed: 1 -> 2']
     """
-    kept = [{name: value for name, value in data.items() if name not in HOW} for data in (old, new)]
-    return [str(change) for change in diff_data(*kept)]
+    return differences(old, new, apart_from=HOW)

@@ -6,8 +6,6 @@ the plan has for its own count of env steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -19,9 +17,7 @@ from tempomat_rl.drqv2 import quiet_allocator
 from tempomat_rl.evaluation import Evaluation
 from tempomat_rl.frames import Step
 from tempomat_rl.health import unfit
-from tempomat_rl.progress import stop_on_signal
-from tempomat_rl.results import RESULT, Result
-from tempomat_rl.resuming import go_on_command, nearby
+from tempomat_rl.results import Result
 from tempomat_rl.run import Run
 from tempomat_rl.settings import Config
 from tempomat_rl.tasks import set_stage
@@ -40,12 +36,7 @@ def train(config: Config) -> Result:
         torch.set_num_threads(threads)
     if config.observation == "image":
         quiet_allocator()
-    with stop_on_signal() as stopped:
-        training = Training(config)
-        try:
-            return training.run(stopped)
-        finally:
-            training.close()
+    return Training.train(config)
 
 
 @final
@@ -54,23 +45,9 @@ class Training(Run):
 
     # the loop
 
-    def run(self, stopped: Callable[[], bool]) -> Result:
-        """To the end, or until `stopped` says so."""
-        if self.result is not None and self._over:
-            return self._finished_before(self.result)
-        (self.folder / RESULT).unlink(missing_ok=True)  # of a run that has been made longer
-        self.result = None
-        while not self._over:
-            if stopped():
-                path, command = self.save(), go_on_command(self.config, self.folder)
-                self.progress.say(f"interrupted; saved {nearby(path)}. To go on:\n  {command}")
-                return self._result()
-            self._turn()
-        return self._finish()
-
-    @property
-    def _over(self) -> bool:
-        return self.env_steps >= self.config.total_env_steps or (self.held and self.config.stop_when_held)
+    def _reached(self) -> list[str]:
+        more = ["a larger num_train_frames"] if self.env_steps >= self.config.total_env_steps else []
+        return [*more, "stop_when_held=false"] if self.held and self.config.stop_when_held else more
 
     def _turn(self) -> None:
         before = self.env_steps
@@ -119,9 +96,9 @@ class Training(Run):
                     set_stage(self.task, stage)
 
     def _pass_gate(self, stage: int) -> None:
-        self.gates[str(stage)] = {"env_steps": self.env_steps, "seconds": round(self._elapsed, 1)}
+        self.gates[str(stage)] = {"env_steps": self.env_steps, "seconds": round(self.elapsed, 1)}
         self._passed.append(stage)
-        self.progress.say(f"stage {stage} passed at env step {self.env_steps:,}, after {self._elapsed:.0f} s")
+        self.progress.say(f"stage {stage} passed at env step {self.env_steps:,}, after {self.elapsed:.0f} s")
 
     def _keep_up(self, before: int) -> None:
         """Rows, evaluations and checkpoints that fell due since `before`."""
@@ -162,7 +139,7 @@ class Training(Run):
             "episodes": self.episodes,
             "stage": self.stage,
             "replay_size": len(self.replay),
-            "seconds": round(self._elapsed, 2),
+            "seconds": round(self.elapsed, 2),
         }
 
     def _write_row(self) -> None:
@@ -196,7 +173,7 @@ class Training(Run):
         self._hold_again = self.env_steps + int(result.length_N.sum())
         if result.success_rate >= curriculum.gates.success_rate:
             self.held = True
-            self.gates[str(curriculum.last)] = {"env_steps": self.env_steps, "seconds": round(self._elapsed, 1)}
+            self.gates[str(curriculum.last)] = {"env_steps": self.env_steps, "seconds": round(self.elapsed, 1)}
 
     def _evaluate(self) -> None:
         video = self.folder / "eval_video" / f"{self._frames(self.env_steps)}.mp4"
@@ -209,31 +186,12 @@ class Training(Run):
 
     # ending
 
-    def _finish(self) -> Result:
-        """The last row and evaluation, on the last stage whatever was reached; then everything is saved."""
-        if self.log.waiting:
-            self._write_row()
+    def _evaluate_last(self) -> Evaluation:
+        """On the last stage, whatever was reached."""
         last = self.curriculum.last if self.curriculum else None
         final = self._measure(self.config.num_final_episodes, last, self.folder / "final.mp4")
         self.log.evaluation(self.scheduler, {**self._counts(), "stage": last}, final)
-        result = self._result(final)
-        self.result = asdict(result)
-        self.save()
-        result.write()
-        self.progress.say(f"finished: {result.sentence()}")
-        return result
-
-    def _finished_before(self, saved: dict[str, Any]) -> Result:
-        """Nothing is left to do, except what a kill may have prevented."""
-        result = replace(Result(**saved), folder=str(self.folder))
-        result.write()
-        needed = ["a larger num_train_frames"] if self.env_steps >= self.config.total_env_steps else []
-        needed += ["stop_when_held=false"] if self.held and self.config.stop_when_held else []
-        self.progress.say(
-            f"this run is finished already, at env step {self.env_steps:,}: {result.sentence()}. To train on, give "
-            f"{' and '.join(needed)} with on_change=replace"
-        )
-        return result
+        return final
 
     def _result(self, final: Evaluation | None = None) -> Result:
         succeeds = final is not None and self.config.task["name"] == "gimbal"
@@ -244,7 +202,7 @@ class Training(Run):
             frames=self._frames(self.env_steps),
             episodes=self.episodes,
             updates=self.updates,
-            seconds=round(self._elapsed, 1),
+            seconds=round(self.elapsed, 1),
             stage=self.stage,
             gates=self.gates,
             success_rate=final.success_rate if final and succeeds else None,

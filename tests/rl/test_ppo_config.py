@@ -11,7 +11,7 @@ import tempomat as tm
 from tempomat.core import MissingExtra
 from tempomat_rl.ppo.config import ConfigError, compose
 from tempomat_rl.ppo.entries import ENTRIES, METRICS, REQUIRED
-from tempomat_rl.ppo.learner import NetworkSettings, UpdateSettings
+from tempomat_rl.ppo.options import NetworkSettings, UpdateSettings
 from tempomat_rl.ppo.settings import CFGS, SETTINGS, presets
 from tempomat_rl.ppo.startup import findings, lines
 from tempomat_rl.ppo.steering import WHOLE, Steering
@@ -120,7 +120,12 @@ def test_none_leaves_an_entry_out_and_networks_can_have_rates_of_their_own():
         (["policy={rate: 1}"], ["policy.rate: no setting of that name"]),
         (["eval_every=0"], ["eval_every: must be from 1"]),
         (["log_every=often"], ["log_every"]),
-        (["rollout=ray"], ["rollout: must be local, got 'ray'"]),
+        (["rollout=rays"], ["rollout: must be local, process, ray, got 'rays'. Did you mean ray?"]),
+        (["overlap=true"], ["overlap: needs workers that act meanwhile. Give rollout=process or rollout=ray"]),
+        (["num_workers=0"], ["num_workers: must be from 1"]),
+        (["worker_timeout=0"], ["worker_timeout: must be above 0"]),
+        (["when_too_old=drop"], ["when_too_old: must be correct, refuse, got 'drop'"]),
+        (["max_policy_age=-1"], ["max_policy_age: comes to -1"]),
         (["num_envs=0"], ["num_envs: comes to 0 at count 0, and must be at least 1"]),
         (["clip_range=linear(0.2,-0.2)"], ["clip_range: comes to 0 at count 50000, and must be above 0"]),
         (["observation_noise=-1"], ["observation_noise: comes to -1"]),

@@ -11,7 +11,8 @@ from rl.rollouts import DISCRETE, OBSERVED, rollout_of
 
 from tempomat_rl.ppo.batch import Rollout
 from tempomat_rl.ppo.gae import advantages
-from tempomat_rl.ppo.learner import NetworkSettings, make_learner
+from tempomat_rl.ppo.making import make_learner
+from tempomat_rl.ppo.options import NetworkSettings
 
 # float32 holds what was computed in float64; a sum that nearly cancels has the error of its terms, which are near 1.
 CLOSE: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-6}

@@ -16,9 +16,10 @@ from rl.rollouts import CONTINUOUS, DISCRETE, OBSERVED, moved_on, rollout_of
 from tempomat.core.errors import MeasurementError, StateError
 from tempomat_rl.ppo.fast import FastLearner, orthogonal
 from tempomat_rl.ppo.kernels import draw_discrete
-from tempomat_rl.ppo.learner import Learner, LearnerError, NetworkSettings, UpdateSettings, explained_variance, flatten
-from tempomat_rl.ppo.learner import make_learner as make
+from tempomat_rl.ppo.learner import Learner, explained_variance, flatten
+from tempomat_rl.ppo.making import make_learner as make
 from tempomat_rl.ppo.network import ImageEncoder, TorchLearner
+from tempomat_rl.ppo.options import LearnerError, NetworkSettings, UpdateSettings
 
 IMAGE = gym.spaces.Box(0, 255, (3, 40, 40), np.uint8)
 SEVERAL = gym.spaces.Dict({"state": OBSERVED, "image": gym.spaces.Box(0, 255, (16, 18, 1), np.uint8)})

@@ -12,8 +12,10 @@ import torch
 from rl.rollouts import CONTINUOUS, DISCRETE, OBSERVED, moved_on, rollout_of
 
 from tempomat_rl.ppo.fast import FastLearner
-from tempomat_rl.ppo.learner import NetworkSettings, UpdateSettings, flatten, make_learner
+from tempomat_rl.ppo.learner import flatten
+from tempomat_rl.ppo.making import make_learner
 from tempomat_rl.ppo.network import TorchLearner
+from tempomat_rl.ppo.options import NetworkSettings, UpdateSettings
 
 POLICIES = {
     "discrete": (DISCRETE, NetworkSettings()),

@@ -1,6 +1,7 @@
 """Whole runs of PPO, small: what they leave behind, and how they go on."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def config(folder, *more):
 def numbers(training):
     """All that the rest of a run depends on, without the times of day and the record's own marks."""
     state = training.state_dict()
-    names = ("steering", "learner", "actor", "collector", "rng", "evaluate", "keep", "write", "batches", "episodes")
+    names = ("steering", "learner", "source", "rng", "evaluate", "keep", "write", "batches", "episodes", "refused")
     sums = {name: state["log"][name] for name in ("sums", "returns", "lengths", "successes")}
     return plain({name: state[name] for name in names} | sums)
 
@@ -156,17 +157,17 @@ def test_a_value_on_the_clock_of_optimizer_steps_changes_within_a_batch(tmp_path
 
 
 def test_the_policy_that_acts_is_refreshed_when_the_plan_says_so(tmp_path):
-    training = Training(config(tmp_path, "policy_refresh=3"))
+    training: Any = Training(config(tmp_path, "policy_refresh=3"))
     ages, acted = [], []
     for _ in range(7):
         rollout = training._collect()
         ages.append(rollout.policy_age)
-        acted.append(plain(training.actor.state_dict()))
+        acted.append(plain(training.source.actor.state_dict()))
         training._learn(rollout)
     training.close()
     assert ages == [0, 1, 2, 0, 1, 2, 0]
     assert acted[0] == acted[1] == acted[2] != acted[3]
-    assert plain(training.actor.state_dict()) != plain(training.learner.state_dict())
+    assert plain(training.source.actor.state_dict()) != plain(training.learner.state_dict())
 
 
 def test_a_kl_adaptive_rate_hears_the_divergence_of_each_batch(tmp_path):
@@ -187,9 +188,13 @@ def test_changed_settings_are_refused_unless_a_choice_is_made(tmp_path):
         train(config(tmp_path, "lr=2e-3"))
     with pytest.raises(StateError, match=r"fits its own settings alone[^\n]*\n  seed: 0 -> 5"):
         train(config(tmp_path, "seed=5", "on_change=replace"))
-    longer = train(config(tmp_path, "lr=2e-3", "total_env_steps=700", "on_change=replace"))
+    longer = train(config(tmp_path, "lr=2e-3", "rollout_length=8", "total_env_steps=700", "on_change=replace"))
     assert longer.finished
     assert longer.env_steps >= 700
     assert any(row.get("event") == "settings" for row in rows(tmp_path))
-    kept = train(config(tmp_path, "lr=5e-3", "total_env_steps=900", "on_change=keep"))
-    assert kept.env_steps == longer.env_steps
+    kept = Training(config(tmp_path, "lr=5e-3", "total_env_steps=900", "on_change=keep"))
+    assert kept.run(never).env_steps == longer.env_steps
+    kept.close()
+    command = kept.resuming.go_on_command(kept.config, tmp_path)
+    assert "lr=2e-3" in command
+    assert "lr=5e-3" not in command

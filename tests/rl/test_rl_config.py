@@ -14,11 +14,11 @@ import yaml
 from rl.guide import commands, flags, tables
 
 import tempomat as tm
-from tempomat_rl import config as command_line
 from tempomat_rl import startup
 from tempomat_rl.config import CFGS, ConfigError, changes, compose, main
 from tempomat_rl.drqv2.config import EncA, EncB, Keypoint, Original
 from tempomat_rl.numbers import whole_number
+from tempomat_rl.program.command import run_folder, run_name
 from tempomat_rl.schedules import NETWORKS
 from tempomat_rl.settings import read
 
@@ -516,11 +516,11 @@ def test_what_training_refuses_ends_the_command_too(trained, monkeypatch):
 
 
 def test_names_of_folders_suit_every_file_system():
-    assert command_line.run_name("1", "") == "1"
-    assert command_line.run_name("1", "a/b c:d\\e") == "1_a-b-c-d-e"
-    assert len(command_line.run_name("1", "x" * 500)) < 130
-    assert command_line.run_folder(None, "m", "a=1") == "exp_local/m_a=1"
-    assert command_line.run_folder("here", "m", "a=1") == "here"
+    assert run_name("1", "") == "1"
+    assert run_name("1", "a/b c:d\\e") == "1_a-b-c-d-e"
+    assert len(run_name("1", "x" * 500)) < 130
+    assert run_folder(None, "m", "a=1") == "exp_local/m_a=1"
+    assert run_folder("here", "m", "a=1") == "here"
 
 
 def test_the_script_explains_a_mistake_without_a_traceback():

@@ -16,14 +16,15 @@ from rl.runs import config, finish, never, numbers, stop_after, table
 
 from tempomat.core import MeasurementError, RecordError, StateError
 from tempomat.runs import read_run
-from tempomat_rl import config as command_line
 from tempomat_rl import progress
 from tempomat_rl.checkpoint import Checkpoints
 from tempomat_rl.config import ConfigError, compose, main
 from tempomat_rl.drqv2 import DrQV2
 from tempomat_rl.evaluation import Evaluation
+from tempomat_rl.ppo import config as ppo
+from tempomat_rl.program.command import INTERRUPTED
 from tempomat_rl.progress import stop_on_signal
-from tempomat_rl.resuming import go_on_command
+from tempomat_rl.resuming import RESUMING
 from tempomat_rl.tables import Table
 from tempomat_rl.train import Training, train
 
@@ -95,7 +96,7 @@ def test_a_run_that_keeps_its_settings_keeps_their_names_and_its_command(tmp_pat
     kept = Training(config(tmp_path, SHORT, "lr_schedule=differential", "threads=1", "on_change=keep"))
     kept.close()
     assert kept.config.preset == "gentle_decay"
-    command = go_on_command(kept.config, tmp_path)
+    command = RESUMING.go_on_command(kept.config, tmp_path)
     assert "lr_schedule=gentle_decay" in command
     assert "threads=1" in command
     assert "on_change" not in command
@@ -163,15 +164,17 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path, monkeypatch):
         main(argv=[f"checkpoint_dir={tmp_path}/file/run"])
 
 
+@pytest.mark.parametrize("program", [compose, ppo.compose], ids=["drqv2", "ppo"])
 @pytest.mark.parametrize("name", ["a b", "k=v,w=x", "it's", 'say "x"', "{x}(y)", "back\\", "~x"])
-def test_folders_of_any_name_can_be_given_as_the_command_to_go_on_prints_them(tmp_path, name):
+def test_folders_of_any_name_can_be_given_as_the_command_to_go_on_prints_them(tmp_path, name, program):
     folder = tmp_path / name
-    assert config(folder).checkpoint_dir == folder
+    assert program([f"checkpoint_dir={folder}"]).checkpoint_dir == folder
 
 
-def test_runs_of_a_sweep_cannot_share_a_folder(monkeypatch):
+@pytest.mark.parametrize("program", [main, ppo.main], ids=["drqv2", "ppo"])
+def test_runs_of_a_sweep_cannot_share_a_folder(program):
     with pytest.raises(SystemExit, match="all runs of the sweep would have this folder"):
-        main(argv=["-m", "seed=1,2", "checkpoint_dir=x"])
+        program(argv=["-m", "seed=1,2", "checkpoint_dir=x"])
 
 
 def test_an_interrupted_run_ends_the_sweep_with_the_status_of_an_interruption(tmp_path, monkeypatch):
@@ -183,7 +186,7 @@ def test_an_interrupted_run_ends_the_sweep_with_the_status_of_an_interruption(tm
         return type("Ended", (), {"finished": False})
 
     monkeypatch.setitem(sys.modules, "tempomat_rl.train", type("Stub", (), {"train": staticmethod(interrupted)}))
-    with pytest.raises(SystemExit, match=str(command_line.INTERRUPTED)):
+    with pytest.raises(SystemExit, match=str(INTERRUPTED)):
         main(argv=["-m", "seed=1,2"])
     assert begun == [1]
 
@@ -405,5 +408,5 @@ def test_a_checkpoint_of_another_version_is_refused_with_what_it_lacks(tmp_path)
     assert found is not None
     del found.state["held"]
     checkpoints.save("snapshot", found.state)
-    with pytest.raises(StateError, match=r"saved by another version of this program: it lacks held"):
+    with pytest.raises(StateError, match=r"saved by another program, or another version of this one: it lacks held"):
         train(config(tmp_path))

@@ -1,18 +1,20 @@
 """The landing task behind Gymnasium's interface."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from tempomat.core.errors import PlanError
+from tempomat.core.errors import PlanError, StateError
 from tempomat_rl.envs import LandingTask, Spawn, Stage
 
 ID = "tempomat_rl.envs:GimbalLanding-v0"
 
 
-def make_vec(num_envs, **options):
+def make_vec(num_envs, **options) -> Any:
     return gymnasium.make_vec(ID, num_envs=num_envs, vectorization_mode="vector_entry_point", **options)
 
 
@@ -158,3 +160,43 @@ def test_a_step_or_picture_before_the_reset_is_refused():
             env.step(falling(2))
     with pytest.raises(ValueError, match="render needs a reset before it"):
         GimbalLanding(render_mode="rgb_array").render()
+
+
+@pytest.mark.parametrize("observation", ["keypoint", "image"])
+def test_a_vector_that_was_saved_goes_on_with_the_same_numbers(observation):
+    options = {"observation": observation, "image_size": 42}
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (120, 3, 5)).astype(np.float32)
+    env, other = make_vec(3, **options), make_vec(3, **options)
+    env.reset(seed=5)
+    for action in actions[:40]:
+        env.step(action)
+    state = env.unwrapped.state_dict()
+    expected = [env.step(action) for action in actions[40:]]
+    assert any(step[2].any() or step[3].any() for step in expected)
+    other.reset(seed=5)
+    other.unwrapped.load_state_dict(state)
+    for action, (seen, reward, *ends, _) in zip(actions[40:], expected, strict=True):
+        observed, rewarded, *ended, _ = other.step(action)
+        assert seen.keys() == observed.keys()
+        for name, part in seen.items():
+            np.testing.assert_array_equal(part, observed[name])
+        np.testing.assert_array_equal(reward, rewarded)
+        np.testing.assert_array_equal(ends, ended)
+
+
+def test_a_state_of_other_environments_is_refused():
+    env = make_vec(2, observation="keypoint")
+    with pytest.raises(ValueError, match="state_dict needs a reset before it"):
+        env.unwrapped.state_dict()
+    with pytest.raises(ValueError, match="load_state_dict needs a reset before it"):
+        env.unwrapped.load_state_dict({})
+    env.reset(seed=5)
+    state = env.unwrapped.state_dict()
+    for other, seed in ((make_vec(3, observation="keypoint"), 5), (make_vec(2), 5)):
+        other.reset(seed=seed)
+        with pytest.raises(StateError, match="frames: are of other observations than these environments', "):
+            other.unwrapped.load_state_dict(state)
+    env.reset(seed=6)
+    with pytest.raises(StateError, match="the state is of seed 5, this task has 6"):
+        env.unwrapped.load_state_dict(state)

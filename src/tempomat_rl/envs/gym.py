@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from tempomat.core import StateError
 from tempomat.core.errors import shown
 from tempomat_rl.envs.dynamics import DECISION_RATE
 from tempomat_rl.envs.landing import LandingTask
@@ -87,6 +88,27 @@ class _Stacked:
             picture=self._frames["image"][env_index, -1, 0] if "image" in self._frames else None,
             trail=self._trails.setdefault(env_index, Trail()),
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Task and frames; paths that were drawn are no part of it."""
+        if self.task is None:
+            raise ValueError("state_dict needs a reset before it")
+        return {"task": self.task.state_dict(), "frames": {name: part.copy() for name, part in self._frames.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Into a task of the same seed and number."""
+        if self.task is None:
+            raise ValueError("load_state_dict needs a reset before it")
+        wrong = [name for name, part in self._frames.items() if _shape(state, name) != part.shape]
+        if wrong or len(state["frames"]) != len(self._frames):
+            raise StateError(f"frames: are of other observations than these environments', {', '.join(self._frames)}")
+        self.task.load_state_dict(state["task"])
+        self._frames = {name: part.copy() for name, part in state["frames"].items()}
+
+
+def _shape(state: Mapping[str, Any], name: str) -> tuple[int, ...] | None:
+    """Of one kind of frames in a state."""
+    return np.shape(state["frames"][name]) if name in state.get("frames", {}) else None
 
 
 def _flat(frames: NDArray[Any]) -> NDArray[Any]:
@@ -239,3 +261,15 @@ class GimbalLandingVector(VectorEnv[Observation, NDArray[np.float32], NDArray[An
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A view of each environment from outside; None without a render mode."""
         return tuple(map(self._drones.draw, range(self.num_envs))) if self.render_mode else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and arrays, from which every running episode goes on; the stage is the caller's to keep."""
+        return self._drones.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave, after a reset with the same seed.
+
+        Raises:
+            StateError: it is of another number of environments, another seed, or other observations.
+        """
+        self._drones.load_state_dict(state)

@@ -6,15 +6,46 @@ that of a continuous action.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, final
+from typing import Any, NamedTuple, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Observation: TypeAlias = "NDArray[Any] | Mapping[str, NDArray[Any]]"
 """One array, or one by name where there are several, such as `image` and `state`."""
+
+
+def each(observation: Observation, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Observation:
+    """The same done to every array of an observation."""
+    if isinstance(observation, Mapping):
+        return {name: change(part) for name, part in observation.items()}
+    return change(observation)
+
+
+def joined(parts: Sequence[Observation]) -> Observation:
+    """Observations one after the other, along the first axis, in arrays of their own."""
+    first: Any = parts[0]
+    others: Any = parts
+    if isinstance(first, Mapping):
+        return {name: np.concatenate([part[name] for part in others]) for name in first}
+    return np.concatenate(others)
+
+
+class Ends(NamedTuple):
+    """Observations that a rollout ends or is cut off at, which no row of it holds; as the policy would have seen them.
+
+    K truncations are told here: those after which the next row has another episode's first observation. Where a step of
+    its own resets, the row after a truncation has the last observation, and K is 0.
+    """
+
+    last_NO: Observation
+    """After the last row."""
+    final_KO: Observation | None
+    """The last of each truncated episode; None where K is 0."""
+    place_K2: NDArray[np.int64]
+    """The row t and the environment n of each."""
 
 
 @final
@@ -38,6 +69,9 @@ class Rollout:
         final_value_TN: float32, the critic's value of the observation an episode was truncated at; 0 elsewhere.
         last_value_N: float32, its value of the observation after the last row.
         policy_age: batches learned from between the weights that acted and those that learn, 0 where they are the same.
+        ends: what `correcting.corrected` needs besides; None where nobody asked for it.
+        weight_TN: float32, how much likelier the action is under the weights that learn than under those that acted, up
+            to a bound: what it counts for, see `gae.advantages`. None, which is 1, as long as nothing was corrected.
     """
 
     observation_TNO: Observation
@@ -51,6 +85,8 @@ class Rollout:
     final_value_TN: NDArray[np.float32]
     last_value_N: NDArray[np.float32]
     policy_age: int = 0
+    ends: Ends | None = None
+    weight_TN: NDArray[np.float32] | None = None
 
     @property
     def length(self) -> int:

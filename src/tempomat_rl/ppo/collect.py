@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from tempomat_rl.ppo.batch import Observation, Rollout
+from tempomat_rl.ppo.batch import Ends, Observation, Rollout, joined
 from tempomat_rl.ppo.envs import Envs
 from tempomat_rl.ppo.normalize import Normalizer
 
@@ -67,7 +67,15 @@ class Collector:
         self._account(self.envs.num_envs)
 
     def collect(
-        self, policy: Policy, length: int, num_envs: int, *, gamma: float, noise: float = 0.0, policy_age: int = 0
+        self,
+        policy: Policy,
+        length: int,
+        num_envs: int,
+        *,
+        gamma: float,
+        noise: float = 0.0,
+        policy_age: int = 0,
+        keep_ends: bool = False,
     ) -> Rollout:
         """A rollout; `episodes` gets those that ended in it.
 
@@ -78,6 +86,7 @@ class Collector:
             gamma: the discount at present, which rewards are scaled by.
             noise: standard deviation of what is added to observations, as the policy sees them.
             policy_age: for the rollout.
+            keep_ends: whether the rollout gets its `ends`, without which nothing can correct it.
         """
         if num_envs != self.envs.num_envs:
             self._observation = self.normalizer.observe(self.envs.resize(num_envs), learn=False)
@@ -95,13 +104,17 @@ class Collector:
             arrays.valid_TN[t] = step.valid_N
             if step.final is not None:
                 places, final = step.final
-                arrays.final_value_TN[t, places] = policy.value(self.normalizer.observe(final, learn=False))
+                final = self.normalizer.observe(final, learn=False)
+                arrays.final_value_TN[t, places] = policy.value(final)
+                if keep_ends:
+                    arrays.cut(t, places, final)
             self._count(step.reward_N, step.valid_N)
             if ended_N.any():
                 self._end(ended_N, step.success_N)
             self._observation = self.normalizer.observe(step.observation)
             observation = self._noisy(self._observation, noise)
-        return arrays.rollout(policy.value(observation), self.envs.resets_at_next_step, policy_age)
+        ends = arrays.ends(observation) if keep_ends else None
+        return arrays.rollout(policy.value(observation), self.envs.resets_at_next_step, policy_age, ends)
 
     def _noisy(self, observation: Observation, noise: float) -> Observation:
         if not noise:
@@ -155,6 +168,15 @@ class Collector:
         self._observation = state["observation"]
         self._return_N, self._length_N = state["return_N"].copy(), state["length_N"].copy()
 
+    def begin_anew(self, state: Mapping[str, Any]) -> int:
+        """Go on from a state whose environments cannot be brought back: with new episodes. Returns how many it had."""
+        self.normalizer.load_state_dict(state["normalizer"])
+        self.rng.bit_generator.state = state["rng"]
+        self._observation = self.normalizer.observe(self.envs.begin_anew(state["envs"]))
+        running = int(np.count_nonzero(state["length_N"]))
+        self._return_N, self._length_N = np.zeros_like(state["return_N"]), np.zeros_like(state["length_N"])
+        return running
+
 
 class _Arrays:
     """A rollout while it is filled."""
@@ -170,6 +192,8 @@ class _Arrays:
         self.logprob_TN, self.value_TN, self.reward_TN = np.empty((3, *shape), np.float32)
         self.final_value_TN = np.zeros(shape, np.float32)
         self.terminated_TN, self.truncated_TN, self.valid_TN = np.empty((3, *shape), bool)
+        self._finals: list[Observation] = []
+        self._places: list[tuple[int, int]] = []
 
     def see(
         self, t: int, observation: Observation, action_N: NDArray[Any], logprob_N: NDArray[Any], value_N: NDArray[Any]
@@ -184,7 +208,19 @@ class _Arrays:
             self.action_TN = np.empty((len(self.value_TN), *action_N.shape), action_N.dtype)
         self.action_TN[t], self.logprob_TN[t], self.value_TN[t] = action_N, logprob_N, value_N
 
-    def rollout(self, last_value_N: NDArray[np.float32], resets_at_next_step: bool, policy_age: int) -> Rollout:
+    def cut(self, t: int, places: list[int], final: Observation) -> None:
+        """Episodes were truncated at these observations."""
+        self._finals.append(final)
+        self._places += [(t, place) for place in places]
+
+    def ends(self, last_NO: Observation) -> Ends:
+        """All that were truncated, and the observations after the last row."""
+        place_K2 = np.array(self._places, np.int64).reshape(-1, 2)
+        return Ends(joined([last_NO]), joined(self._finals) if self._finals else None, place_K2)
+
+    def rollout(
+        self, last_value_N: NDArray[np.float32], resets_at_next_step: bool, policy_age: int, ends: Ends | None = None
+    ) -> Rollout:
         """Complete. Where a step of its own resets, the row after a truncation holds the last observation's value."""
         if resets_at_next_step:
             after_TN = np.concatenate([self.value_TN[1:], last_value_N[None]])
@@ -201,6 +237,7 @@ class _Arrays:
             final_value_TN=self.final_value_TN,
             last_value_N=last_value_N,
             policy_age=policy_age,
+            ends=ends,
         )
 
 

@@ -56,6 +56,12 @@ class Drawing:
         noise_NA = self._noise(features_NH, log_std, rng)
         return out_NA + noise_NA, kernels.gaussian_logprob(noise_NA, variance_NA)
 
+    def logprob(self, out_NA: Floats, features_NH: Floats, log_std: Floats, action_N: Action) -> Floats:
+        """Log probabilities of actions that were taken; under gSDE whatever its noise was, as `draw` tells them."""
+        if self.discrete:
+            return kernels.discrete_logprob(out_NA, action_N)
+        return kernels.gaussian_logprob(action_N - out_NA, self.variance(features_NH, log_std))
+
     def variance(self, features_NH: Floats, log_std: Floats) -> Floats:
         """Of the actions, `(N, A)`: under gSDE each feature brings its own."""
         if not self._sde:

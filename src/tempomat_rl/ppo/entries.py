@@ -34,6 +34,7 @@ OPTIONAL = (
     "target_kl",
     "observation_noise",
     "policy_refresh",
+    "max_policy_age",
 )
 """Entries that `none` leaves out."""
 ENTRIES = (*REQUIRED, *OPTIONAL)
@@ -59,7 +60,7 @@ LEAST = {"clip_range": 1e-6, "clip_range_vf": 1e-6, "grad_clip": 1e-6, "target_k
 """Where a shape that falls to 0 ends instead: these must stay above 0, and the last batch is learned from at the end.
 """
 
-RANGES = {"observation_noise": Range(0), "policy_refresh": Range(1)}
+RANGES = {"observation_noise": Range(0), "policy_refresh": Range(1), "max_policy_age": Range(0)}
 """What entries may be that the field has no name for."""
 _PLACES = 1_001
 """Counts of a run at which a value is looked at before it begins."""

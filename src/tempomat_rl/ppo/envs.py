@@ -8,6 +8,7 @@ Shapes: N environments that are active, O an observation, A a continuous action.
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, final
@@ -80,6 +81,14 @@ class Envs(ABC):
         Raises:
             StateError: it is another environment's, or cannot be brought about again.
         """
+
+    def begin_anew(self, state: Mapping[str, Any]) -> Observation:
+        """Where a state cannot be brought about: new episodes instead of its running ones, and their observations.
+
+        Raises:
+            StateError: it is of environments of another kind.
+        """
+        return self.reset()
 
     def close(self) -> None:
         """Let go of windows and files."""
@@ -160,12 +169,22 @@ class SeparateEnvs(Envs):
         make: builds one.
         num_envs: that are active at first.
         seed: with an environment's place and the number of its episode it gives the episode's seed.
+        first, stride: these are the environments `first`, `first + stride`, ... of a run whose others are elsewhere.
     """
 
     resets_at_next_step = False
 
-    def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]], num_envs: int, seed: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[], gymnasium.Env[Any, Any]],
+        num_envs: int,
+        seed: int,
+        *,
+        first: int = 0,
+        stride: int = 1,
+    ) -> None:
         self._make, self._seed, self.num_envs = make, seed, num_envs
+        self._first, self._stride = first, stride
         self._envs: list[gymnasium.Env[Any, Any]] = []
         self._episodes: list[int] = []
         self._actions: list[list[Any]] = []
@@ -218,8 +237,7 @@ class SeparateEnvs(Envs):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if "actions" not in state:
-            raise StateError("environments: were saved by another kind. Give the same num_envs, env and vectorize")
+        _refuse_other(state)
         self._build(len(state["actions"]))
         for place, actions in enumerate(state["actions"]):
             self._begin(place, state["episodes"][place])
@@ -228,10 +246,18 @@ class SeparateEnvs(Envs):
                 self._actions[place].append(action)
             if not _same(_arrays(self._seen[place]), state["seen"][place]):
                 raise StateError(
-                    f"environment {place}: the same seed and {len(actions)} actions led elsewhere than before. Its "
-                    "episodes do not follow from their seeds, or it is another version: begin anew"
+                    f"environment {self._global(place)}: the same seed and {len(actions)} actions led elsewhere than "
+                    "before. Its episodes do not follow from their seeds, or it is another version: begin anew"
                 )
         self.num_envs = state["num_envs"]
+
+    def begin_anew(self, state: Mapping[str, Any]) -> Observation:
+        _refuse_other(state)
+        self._build(len(state["episodes"]))
+        for place, episode in enumerate(state["episodes"]):
+            self._begin(place, episode + 1)
+        self.num_envs = state["num_envs"]
+        return self._observation
 
     def close(self) -> None:
         for env in self._envs:
@@ -248,10 +274,19 @@ class SeparateEnvs(Envs):
             self._actions.append([])
             self._seen.append(None)
 
+    def _global(self, place: int) -> int:
+        return self._first + place * self._stride
+
     def _begin(self, place: int, episode: int) -> None:
-        seed = np.random.SeedSequence((self._seed, place, episode)).generate_state(1, np.uint32)
+        seed = np.random.SeedSequence((self._seed, self._global(place), episode)).generate_state(1, np.uint32)
         self._episodes[place], self._actions[place] = episode, []
         self._seen[place] = self._envs[place].reset(seed=int(seed[0]))[0]
+
+
+def _refuse_other(state: Mapping[str, Any]) -> None:
+    """A state of environments that are computed together."""
+    if "actions" not in state:
+        raise StateError("environments: were saved by another kind. Give the same num_envs, env and vectorize")
 
 
 SAVED_BY_ATTRIBUTES = {"CartPoleVectorEnv": ("state", "steps", "prev_done")}
@@ -259,7 +294,14 @@ SAVED_BY_ATTRIBUTES = {"CartPoleVectorEnv": ("state", "steps", "prev_done")}
 
 
 def make_envs(
-    env_id: str, num_envs: int, *, seed: int, options: Mapping[str, Any] | None = None, vectorize: bool = True
+    env_id: str,
+    num_envs: int,
+    *,
+    seed: int,
+    options: Mapping[str, Any] | None = None,
+    vectorize: bool = True,
+    first: int = 0,
+    stride: int = 1,
 ) -> Envs:
     """N environments: computed as arrays where that is wanted, there is such a kind and its state can be saved.
 
@@ -269,14 +311,15 @@ def make_envs(
         seed: of all their episodes.
         options: what the environment takes besides.
         vectorize: whether arrays are wanted; their number is fixed.
+        first, stride: these are the environments `first`, `first + stride`, ... of a run whose others are elsewhere.
 
     Raises:
         EnvError: there is no such environment, it cannot be built, or its spaces are none a policy can act in.
     """
     given = dict(options or {})
     try:
-        native = _native(env_id, num_envs, seed, given) if vectorize else None
-        envs = native or SeparateEnvs(lambda: _one(env_id, given), num_envs, seed)
+        native = _native(env_id, num_envs, seed_of(seed, first), given) if vectorize else None
+        envs = native or SeparateEnvs(lambda: _one(env_id, given), num_envs, seed, first=first, stride=stride)
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         raise EnvError(f"env: {env_id}: {error}") from error
     if not isinstance(envs.action_space, (spaces.Discrete, spaces.Box)):
@@ -284,9 +327,21 @@ def make_envs(
     return envs
 
 
+def seed_of(seed: int, place: int) -> int:
+    """Of what is random at one of several places; at the first it is the run's own, as where there is but one.
+
+    >>> seed_of(7, 0), seed_of(7, 1) == seed_of(7, 2)
+    (7, False)
+    """
+    return seed if not place else int(np.random.SeedSequence((seed, place)).generate_state(1, np.uint32)[0])
+
+
 def _native(env_id: str, num_envs: int, seed: int, options: dict[str, Any]) -> VectorEnvs | None:
     """The environment's own vector kind, if it has one that can be saved."""
-    if gymnasium.spec(env_id).vector_entry_point is None:
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)  # which `gymnasium.make` does, and `spec` does not
+    if gymnasium.spec(name).vector_entry_point is None:
         return None
     env = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
     attributes = SAVED_BY_ATTRIBUTES.get(type(env.unwrapped).__name__, ())

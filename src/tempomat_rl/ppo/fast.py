@@ -190,6 +190,16 @@ class FastLearner(Learner):
     def value(self, observation_NO: Observation) -> Floats:
         return self.critic.forward(self._row(observation_NO))[:, 0].copy()
 
+    def judge(self, observation_SO: Observation, action_S: Action) -> tuple[Floats, Floats]:
+        with one_thread():
+            return super().judge(observation_SO, action_S)
+
+    def _judge(self, observation_NO: Observation, action_N: Action) -> tuple[Floats, Floats]:
+        observation_NO = self._row(observation_NO)
+        out_NA, value_N1 = self.policy.forward(observation_NO), self.critic.forward(observation_NO)
+        logprob_N = self._drawing.logprob(out_NA, self.policy.inputs[-1], self.log_std, action_N)
+        return logprob_N, value_N1[:, 0].copy()
+
     def _row(self, observation_NO: Observation) -> Floats:
         return np.ascontiguousarray(observation_NO, np.float32)
 
@@ -203,6 +213,8 @@ class FastLearner(Learner):
         observation_BO = np.take(samples.observation_SO, chosen_B, axis=0)  # type: ignore[call-overload]
         out_BA, value_B = self.policy.forward(observation_BO), self.critic.forward(observation_BO)[:, 0]
         advantage_B = kernels.normalized(samples.advantage_S, chosen_B, now.normalize_advantage)
+        if samples.weight_S is not None:
+            advantage_B *= samples.weight_S[chosen_B]
         told: Any = chosen_B, samples.action_S, samples.logprob_S, advantage_B, now.clip_range, now.entropy_coef
         if self._drawing.discrete:
             slope_BA, policy_loss, entropy, kl, clipped = kernels.learn_discrete(out_BA, *told)

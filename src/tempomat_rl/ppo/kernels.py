@@ -148,6 +148,19 @@ def draw_discrete(logits_NA: Any, uniform_N: Any) -> Any:
 
 
 @compiled
+def discrete_logprob(logits_NA: Any, action_N: Any) -> Any:
+    """Of actions that were taken, to the bit as `draw_discrete` gives it."""
+    count, actions = logits_NA.shape
+    logprob_N = np.empty(count, np.float32)
+    for n in range(count):
+        top, total = np.float64(logits_NA[n].max()), 0.0
+        for a in range(actions):
+            total += math.exp(logits_NA[n, a] - top)
+        logprob_N[n] = logits_NA[n, action_N[n]] - top - math.log(total)
+    return logprob_N
+
+
+@compiled
 def gaussian_logprob(noise_NA: Any, variance_NA: Any) -> Any:
     """Of actions that are `noise_NA` away from their means."""
     count, actions = noise_NA.shape

@@ -7,6 +7,7 @@ of a continuous action.
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempomat.core.errors import Fault, MeasurementError, StateError, list_faults
-from tempomat_rl.ppo.batch import Observation, Rollout
+from tempomat_rl.ppo.batch import Observation, Rollout, each
 from tempomat_rl.ppo.gae import advantages
-from tempomat_rl.ppo.options import LearnerError, NetworkSettings, UpdateSettings
+from tempomat_rl.ppo.options import LearnerError, UpdateSettings
 
 Settings: TypeAlias = "UpdateSettings | Callable[[int], UpdateSettings]"
 """Values for a whole batch, or what they are at a count of optimizer steps."""
@@ -35,6 +36,8 @@ STEP_STATISTICS = (
 """What one minibatch is measured by, in the order in which `Learner.step` gives them."""
 VECTORS = "weights", "first_moments", "second_moments"
 """What a learner's state holds for each array of weights: itself, and Adam's two means."""
+AT_ONCE = 512
+"""Observations that are judged at a time: as large images they take some 100 MB as numbers."""
 
 
 @final
@@ -48,6 +51,8 @@ class Samples:
     value_S: NDArray[np.float32]
     advantage_S: NDArray[np.float32]
     return_S: NDArray[np.float32]
+    weight_S: NDArray[np.float32] | None = None
+    """What a sample counts for in the policy's loss; None for 1."""
 
     def __len__(self) -> int:
         return len(self.logprob_S)
@@ -88,6 +93,28 @@ class Learner(ABC):
     def value(self, observation_NO: Observation) -> NDArray[np.float32]:
         """The critic's values, `(N,)`."""
 
+    # judging what others did
+
+    def judge(self, observation_SO: Observation, action_S: Action) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Log probabilities of actions under the present weights, and the critic's values: as `act` would tell them.
+
+        Args:
+            observation_SO: any number of them in a row; few go through the networks at once.
+            action_S: int64 `(S,)`, or float32 `(S, A)`, as `act` gave them. Under gSDE their probabilities are those
+                over all draws of its noise: which draw it was at the time of acting is not asked.
+
+        Returns:
+            float32 `(S,)` twice. Nothing is drawn, and acting goes on as if nobody had asked.
+        """
+        count = len(action_S)
+        parts = [self._judge(seen, action_S[rows]) for rows, seen in few_at_once(observation_SO, count)]
+        logprobs, values = zip(*parts, strict=True)
+        return np.concatenate(logprobs), np.concatenate(values)
+
+    @abstractmethod
+    def _judge(self, observation_NO: Observation, action_N: Action) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The same for as many as may go through the networks at once."""
+
     # learning
 
     @abstractmethod
@@ -102,7 +129,8 @@ class Learner(ABC):
         r"""Learn from a rollout: `epochs_per_batch` times over its valid steps, in minibatches of a new order each.
 
         Args:
-            rollout: as this learner acted in it; its values and log probabilities are taken from there.
+            rollout: as this learner acted in it; its values and log probabilities are taken from there. One that older
+                weights acted in is either learned from as it is, or goes through `correcting.corrected` first.
             settings: for the whole batch, or a function of the count of optimizer steps made so far
                 (`optimizer_steps`). The function is asked once before each step and once after the last, with counts
                 that rise by 1. Discount and lambda are those of the first, before any step; a minibatch takes the size
@@ -190,28 +218,11 @@ class Learner(ABC):
         """
 
 
-def make_learner(observation_space: Any, action_space: Any, network: NetworkSettings, *, seed: int) -> Learner:
-    """The learner for an environment's single observation and action space (Gymnasium's).
-
-    Args:
-        observation_space: a `Box`, or a `Dict` of such. Bytes of shape `(H, W, C)` or `(C, H, W)` are images.
-        action_space: `Discrete`, or a `Box` of one dimension.
-        network: sizes and constants; `kind="auto"` is `fast` for one flat `Box` and networks that are not shared.
-        seed: of the first weights.
-
-    Raises:
-        LearnerError: there is no learner for these spaces, or none of that kind.
-    """
-    from tempomat_rl.ppo import fast
-
-    reasons = fast.obstacles(observation_space, network)
-    if network.kind == "fast" and reasons:
-        raise LearnerError(f"network.kind: fast cannot be, for {'; '.join(reasons)}. Use auto or torch.")
-    if network.kind == "torch" or reasons:
-        from tempomat_rl.ppo.network import TorchLearner  # importing torch takes seconds, and the fast one needs none
-
-        return TorchLearner(observation_space, action_space, network, seed=seed)
-    return fast.FastLearner(observation_space, action_space, network, seed=seed)
+def few_at_once(observation_SO: Observation, count: int) -> Iterator[tuple[slice, Observation]]:
+    """Observations in parts that go through the networks together, and the places of each part."""
+    for start in range(0, count, AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        yield rows, each(observation_SO, operator.itemgetter(rows))
 
 
 def flatten(rollout: Rollout, now: UpdateSettings) -> Samples:
@@ -225,14 +236,14 @@ def flatten(rollout: Rollout, now: UpdateSettings) -> Samples:
         flat = array_TN.reshape(rollout.length * rollout.num_envs, *array_TN.shape[2:])
         return flat if len(valid_S) == len(flat) else flat[valid_S]
 
-    seen = rollout.observation_TNO
     return Samples(
-        observation_SO={k: rows(v) for k, v in seen.items()} if isinstance(seen, Mapping) else rows(seen),
+        observation_SO=each(rollout.observation_TNO, rows),
         action_S=rows(rollout.action_TN),
         logprob_S=rows(rollout.logprob_TN),
         value_S=rows(rollout.value_TN),
         advantage_S=rows(advantage_TN),
         return_S=rows(return_TN),
+        weight_S=None if rollout.weight_TN is None else rows(rollout.weight_TN),
     )
 
 

@@ -22,13 +22,14 @@ RECENT = 100
 LEARNING = (
     "policy_loss", "value_loss", "entropy", "approx_kl", "approx_kl_last", "clip_fraction", "explained_variance",
     "grad_norm", "grad_norm_policy", "grad_norm_value", "grad_clip_fraction", "early_stop", "epochs", "std",
-    "policy_age", "batch_env_steps",
+    "policy_age", "corrected", "importance_weight", "batch_env_steps",
 )  # fmt: skip
 """Measured once a batch; a row has the means since the row before."""
 OUTCOME = ("episode_return", "episode_length", "success_rate")
 THROUGHPUT = ("env_steps_per_second", "optimizer_steps_per_second", "seconds_collecting", "seconds_learning")
 NORMS = ("weight_norm_policy", "weight_norm_value")
-MEASURED = (*OUTCOME, *LEARNING, *NORMS, *THROUGHPUT, "batches")
+SUMS = ("batches", "refused_batches", "refused_env_steps")
+MEASURED = (*OUTCOME, *LEARNING, *NORMS, *THROUGHPUT, *SUMS)
 """All that a row has besides the values of the plan."""
 EVAL = ("env_steps", "episodes", "success_rate", "episode_return", "episode_return_std", "episode_length", "seconds")
 
@@ -77,7 +78,7 @@ class PPOLog:
                 self._successes.append(one.success)
 
     def batch(self, measured: Mapping[str, float], done: Mapping[str, float]) -> None:
-        """A batch was learned from.
+        """A batch was learned from, or refused.
 
         Args:
             measured: means of it; one that is no number, as the variance of equal returns explained, is left out.
@@ -104,17 +105,17 @@ class PPOLog:
 
     # writing down
 
-    def write(self, steering: Steering, batches: int, norms: Mapping[str, float]) -> None:
+    def write(self, steering: Steering, sums: Mapping[str, float], norms: Mapping[str, float]) -> None:
         """A row: what the plan says, what was applied, and what was measured since the last one.
 
         Args:
             steering: the run's.
-            batches: learned from so far.
+            sums: over the whole run so far, as named by `SUMS`.
             norms: of the weights.
         """
         measured = {name: total / count for name, (total, count) in self._sums.items()}
         measured |= self.outcome | {f"weight_norm_{name}": one for name, one in norms.items()}
-        self.recorder.write(steering, **measured, **self._throughput(), batches=batches)
+        self.recorder.write(steering, **measured, **self._throughput(), **sums)
         self._sums, self._done = {}, {}
         self._began = time.perf_counter()
 

@@ -172,6 +172,12 @@ class TorchLearner(Learner):
     def value(self, observation_NO: Observation) -> Floats:
         return self.networks(self._seen(observation_NO))[2].cpu().numpy()
 
+    @torch.no_grad()
+    def _judge(self, observation_NO: Observation, action_N: Action) -> tuple[Floats, Floats]:
+        out_NA, features_NF, value_N = (one.cpu().numpy() for one in self.networks(self._seen(observation_NO)))
+        log_std = self.networks.log_std.cpu().numpy()
+        return self._drawing.logprob(out_NA, features_NF, log_std, action_N), value_N
+
     def _seen(self, observation: Observation) -> Seen:
         named = observation if isinstance(observation, Mapping) else {ALONE: observation}
         return {name: self._tensor(one) for name, one in named.items()}
@@ -194,6 +200,8 @@ class TorchLearner(Learner):
         advantage_B = batch["advantage"]
         if now.normalize_advantage and len(chosen_B) > 1:
             advantage_B = (advantage_B - advantage_B.mean()) / (advantage_B.std() + 1e-8)
+        if "weight" in batch:
+            advantage_B = advantage_B * batch["weight"]
         log_ratio_B = logprob_B - batch["logprob"]
         ratio_B = log_ratio_B.exp()
         kept_B = ratio_B.clamp(1.0 - now.clip_range, 1.0 + now.clip_range)
@@ -215,8 +223,9 @@ class TorchLearner(Learner):
     def _take(self, samples: Samples, chosen_B: NDArray[np.int64]) -> dict[str, Any]:
         """The minibatch on the device; the samples of an update go there once."""
         if self._held is None or self._held[0] is not samples:
-            names = "action", "logprob", "value", "advantage", "return"
-            there = {name: self._tensor(getattr(samples, f"{name}_S")) for name in names}
+            names = "action", "logprob", "value", "advantage", "return", "weight"
+            parts = {name: getattr(samples, f"{name}_S") for name in names}
+            there = {name: self._tensor(part) for name, part in parts.items() if part is not None}
             self._held = samples, {**there, "observation": self._seen(samples.observation_SO)}
         chosen = self._tensor(chosen_B)
         return {

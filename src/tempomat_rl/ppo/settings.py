@@ -6,20 +6,20 @@ settings of the environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
 import tempomat as tm
 from tempomat.core.errors import Fault, did_you_mean, list_faults, shown
-from tempomat.plan import diff_data
 from tempomat.plan.text import parse_yaml
 from tempomat.runtime import Every
 from tempomat_rl.numbers import plain_numbers, whole_number
 from tempomat_rl.ppo.entries import ENTRIES, NONE, SHAPED, make_plan
-from tempomat_rl.ppo.learner import LearnerError, NetworkSettings
-from tempomat_rl.settings import ConfigError, OnChange
+from tempomat_rl.ppo.options import LearnerError, NetworkSettings
+from tempomat_rl.program import reading
+from tempomat_rl.program.settings import ConfigError, RunConfig, differences
 
 CFGS = Path(__file__).resolve().parents[3] / "cfgs" / "ppo"
 """The configuration files of a source checkout."""
@@ -28,6 +28,7 @@ FALLBACK = "default"
 """The preset of an environment without one of its own."""
 HOW = (
     "checkpoint_dir", "on_change", "log_every", "save_every", "eval_every", "num_eval_episodes", "num_final_episodes",
+    "worker_timeout", "ray_address",
 )  # fmt: skip
 """Settings of how a run is carried out, which may differ on resume: no number of the training follows from them."""
 NESTED = ("policy", "value", "network")
@@ -36,36 +37,36 @@ _SHAPES = tuple(f"{name}_schedule" for name in SHAPED)
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PPOConfig:
-    """The settings of a run.
+class PPOConfig(RunConfig):
+    """The settings of a run; those that every program has are of `RunConfig`.
 
     Args:
         env: Gymnasium's name.
         env_options: what the environment takes besides.
         vectorize: whether environments are computed as arrays where they can be.
-        rollout: where environments are stepped: `local`, in this process.
-        seed: of everything random in the run.
-        plan: of every value that may change, resolved, on the clock `env_steps`.
+        rollout: where environments are stepped: `local`, in this process; `process` or `ray`, by workers elsewhere.
+        num_workers: how many those are.
+        overlap: whether they make the next rollout while the one before is learned from.
+        when_too_old: what becomes of a batch whose policy is older than the plan's `max_policy_age`: `correct` it, or
+            `refuse` to learn from it.
+        worker_timeout: seconds after which a worker that is waited for and says nothing counts as lost.
+        ray_address: of the cluster; None for one that is found, or else started.
         total_env_steps: the length of the run.
         normalize_observation, normalize_reward, normalize_advantage: see `normalize.Normalizer`, `UpdateSettings`.
         network: what policy and critic are made of.
         eval_every, log_every, save_every: env steps, or a share of the run such as `10%`.
         num_eval_episodes, num_final_episodes: of an evaluation on the way, and at the end.
-        checkpoint_dir: the run's folder, if the user named one.
-        on_change: what settings that changed since the folder's run do.
-        preset: the name of the one taken.
-        overrides: as given on the command line.
-        data: all settings as plain data, with the preset's in them.
-        notes: what is no fault and still should be known.
-        folder: where the run goes.
     """
 
     env: str
     env_options: Mapping[str, Any]
     vectorize: bool
-    rollout: Literal["local"]
-    seed: int
-    plan: tm.Plan
+    rollout: Literal["local", "process", "ray"]
+    num_workers: int
+    overlap: bool
+    when_too_old: Literal["correct", "refuse"]
+    worker_timeout: float
+    ray_address: str | None
     total_env_steps: int
     normalize_observation: bool
     normalize_reward: bool
@@ -76,38 +77,12 @@ class PPOConfig:
     save_every: int | str
     num_eval_episodes: int
     num_final_episodes: int
-    checkpoint_dir: Path | None
-    on_change: OnChange
-    preset: str
-    overrides: tuple[str, ...]
-    data: Mapping[str, Any]
-    notes: tuple[str, ...]
-    folder: Path | None
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, got {shown(value)}")
-    return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"must be a name, got {shown(value)}")
     return value
-
-
-def _word(*words: str) -> Callable[[object], Any]:
-    def read(value: object) -> str:
-        if value not in words:
-            raise ValueError(f"must be {', '.join(words)}, got {shown(value)}.{did_you_mean(str(value), words)}")
-        return str(value)
-
-    return read
-
-
-def _folder(value: object) -> Path | None:
-    return None if value is None else Path(_text(str(value)))
 
 
 def _options(value: object) -> Mapping[str, Any]:
@@ -124,27 +99,33 @@ def _often(value: object) -> int | str:
     return whole_number(value, 1)
 
 
-_READERS: dict[str, Callable[[object], Any]] = {
+_READERS: dict[str, reading.Reader] = {
     "env": _text,
     "env_options": _options,
-    "vectorize": _flag,
-    "rollout": _word("local"),
-    "seed": lambda value: whole_number(value, 0),
-    "total_env_steps": lambda value: whole_number(value, 1),
-    "normalize_observation": _flag,
-    "normalize_reward": _flag,
-    "normalize_advantage": _flag,
+    "vectorize": reading.flag,
+    "rollout": reading.word("local", "process", "ray"),
+    "num_workers": reading.whole(1),
+    "overlap": reading.flag,
+    "when_too_old": reading.word("correct", "refuse"),
+    "worker_timeout": reading.number(above=0, at_most=1e7),
+    "ray_address": lambda value: None if value is None else _text(value),
+    "seed": reading.whole(0),
+    "total_env_steps": reading.whole(1),
+    "normalize_observation": reading.flag,
+    "normalize_reward": reading.flag,
+    "normalize_advantage": reading.flag,
     "eval_every": _often,
     "log_every": _often,
     "save_every": _often,
-    "num_eval_episodes": lambda value: whole_number(value, 1),
-    "num_final_episodes": lambda value: whole_number(value, 1),
-    "checkpoint_dir": _folder,
-    "on_change": _word("refuse", "keep", "replace", "stretch"),
+    "num_eval_episodes": reading.whole(1),
+    "num_final_episodes": reading.whole(1),
+    "checkpoint_dir": reading.folder,
+    "on_change": reading.on_change,
 }
 SETTINGS = (*_READERS, "preset", *NESTED, *(name for name in ENTRIES if "." not in name), *_SHAPES)
 """Every setting there is."""
-_FROM_PRESET = tuple(name for name in SETTINGS if name not in ("env", "seed", "rollout", "preset", *HOW))
+_WHERE = ("rollout", "num_workers", "overlap", "when_too_old")
+_FROM_PRESET = tuple(name for name in SETTINGS if name not in ("env", "seed", "preset", *_WHERE, *HOW))
 
 
 def read(
@@ -165,15 +146,19 @@ def read(
     Raises:
         ConfigError: every fault at once, each with its path.
     """
-    faults = [
-        Fault(str(name), f"no setting of that name.{did_you_mean(str(name), SETTINGS)} Settings: {', '.join(SETTINGS)}")
-        for name in data
-        if name not in SETTINGS
-    ]
+    faults = reading.unknown(data, SETTINGS)
     notes: list[str] = []
     preset = _preset_name(data, cfgs or CFGS, notes)
     given = _filled(data, _preset(preset, cfgs or CFGS))
-    values = _simple(given, faults)
+    values = reading.each(_READERS, given, faults)
+    faults += [
+        Fault(f"{group}.{key}", "no entry of that name; a network has lr")
+        for group in ("policy", "value")
+        for key in given.get(group) or {}
+        if key != "lr"
+    ]
+    if values.get("overlap") and values.get("rollout") == "local":
+        faults.append(Fault("overlap", "needs workers that act meanwhile. Give rollout=process or rollout=ray"))
     network = _network(given.get("network"), faults)
     plan = None
     if "total_env_steps" in values:
@@ -181,6 +166,9 @@ def read(
         plan = make_plan(_flat(given), shapes, values["total_env_steps"], faults)
     if faults or plan is None or network is None:
         raise ConfigError(list_faults("the configuration", faults), faults)
+    refuses = values["overlap"] and values["when_too_old"] == "refuse"
+    if refuses and plan.schedules.get("max_policy_age") == tm.Constant(value=0):
+        notes.append("with overlap a batch's policy is one batch old: max_policy_age=0 refuses every other one")
     return PPOConfig(
         **values,
         plan=plan,
@@ -250,25 +238,6 @@ def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: given.get(name) for name in ENTRIES if "." not in name}, **nested}
 
 
-def _simple(given: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, reader in _READERS.items():
-        if name not in given:
-            faults.append(Fault(name, "is missing"))
-            continue
-        try:
-            values[name] = reader(given[name])
-        except (ValueError, OverflowError) as error:
-            faults.append(Fault(name, str(error)))
-    for group in ("policy", "value"):
-        faults += [
-            Fault(f"{group}.{key}", "no entry of that name; a network has lr")
-            for key in given.get(group) or {}
-            if key != "lr"
-        ]
-    return values
-
-
 def _network(given: Any, faults: list[Fault]) -> NetworkSettings | None:
     settings: dict[str, Any] = {
         key: tuple(one) if isinstance(one, (list, tuple)) else None if one == NONE else one
@@ -292,5 +261,4 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     >>> changes({"seed": 1, "log_every": 100}, {"seed": 2, "log_every": "1%"})
     ['seed: 1 -> 2']
     """
-    kept = [{name: value for name, value in data.items() if name not in (*HOW, "preset")} for data in (old, new)]
-    return [str(change) for change in diff_data(*kept)]
+    return differences(old, new, apart_from=(*HOW, "preset"))

@@ -10,7 +10,7 @@ from tempomat.plan import Plan
 from tempomat.runtime import Engine, Event, OnChange, load_state, save_state
 from tempomat_rl.ppo.learner import Settings, UpdateSettings
 
-WHOLE = ("rollout_length", "num_envs", "epochs_per_batch", "minibatch_size", "policy_refresh")
+WHOLE = ("rollout_length", "num_envs", "epochs_per_batch", "minibatch_size", "policy_refresh", "max_policy_age")
 """Entries that count something: what the plan asks for is applied without its fraction."""
 UNITS = ("env_steps", "optimizer_steps", "episodes")
 """What a run counts, and entries can follow."""

@@ -1,64 +1,25 @@
 """The loop of a run of PPO.
 
 One turn of it is one rollout, T steps of N environments, and learning from it, each under the values that the plan has
-for the counts at that moment.
+for the counts at that moment. With `overlap` the next rollout is asked for before the one that came is learned from.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
 
-from tempomat.core import RecordError
-from tempomat.plan.atomic import write_atomically
 from tempomat_rl.ppo.batch import Rollout
 from tempomat_rl.ppo.collect import Episode, action_for
-from tempomat_rl.ppo.resuming import go_on_command
+from tempomat_rl.ppo.correcting import corrected
+from tempomat_rl.ppo.results import PPOResult
+from tempomat_rl.ppo.rollout.source import Wanted
 from tempomat_rl.ppo.run import Run
 from tempomat_rl.ppo.settings import PPOConfig
-from tempomat_rl.progress import stop_on_signal
-from tempomat_rl.results import RESULT
-from tempomat_rl.resuming import nearby
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class PPOResult:
-    """How a run ended."""
-
-    folder: str
-    finished: bool
-    """False if it was interrupted, and can go on."""
-    env_steps: int
-    optimizer_steps: int
-    batches: int
-    episodes: int
-    seconds: float
-    """of training, pauses between sessions left out"""
-    episode_return: float | None
-    """mean of the final, deterministic evaluation"""
-    episode_return_std: float | None
-    success_rate: float | None
-    """None where the environment does not say"""
-
-    def write(self) -> None:
-        """Put `result.json` into the run's folder, whole or not at all."""
-        path = Path(self.folder) / RESULT
-        try:
-            write_atomically(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
-        except OSError as error:
-            raise RecordError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-    def sentence(self) -> str:
-        """Success rate, return and time."""
-        rate = "" if self.success_rate is None else f"success {self.success_rate:.2f}, "
-        return f"{rate}return {self.episode_return:.1f} +- {self.episode_return_std:.1f}, {self.seconds:.1f} s"
 
 
 def train(config: PPOConfig) -> PPOResult:
@@ -70,49 +31,32 @@ def train(config: PPOConfig) -> PPOResult:
         RecordError: the folder cannot be written, or somebody else is writing there.
         EnvError: there is no such environment.
         LearnerError: no policy of ours acts in it.
+        WorkerFailed: an environment raised an exception in a rollout worker.
+        WorkerLost: a rollout worker was lost again and again.
     """
-    with stop_on_signal() as stopped:
-        training = Training(config)
-        try:
-            return training.run(stopped)
-        finally:
-            training.close()
+    return Training.train(config)
 
 
 @final
 class Training(Run):
     """A run and its loop."""
 
-    def run(self, stopped: Callable[[], bool]) -> PPOResult:
-        """To the end, or until `stopped` says so."""
-        if self.result is not None and self._over:
-            return self._finished_before(self.result)
-        (self.folder / RESULT).unlink(missing_ok=True)  # of a run that has been made longer
-        self.result = None
-        while not self._over:
-            if stopped():
-                path, command = self.save(), go_on_command(self.config, self.folder)
-                self.progress.say(f"interrupted; saved {nearby(path)}. To go on:\n  {command}")
-                return self._result()
-            self._turn()
-        return self._finish()
-
-    @property
-    def _over(self) -> bool:
-        return self.env_steps >= self.config.total_env_steps
-
     # the loop
+
+    def _reached(self) -> list[str]:
+        return ["a larger total_env_steps"] if self.env_steps >= self.config.total_env_steps else []
 
     def _turn(self) -> None:
         began = time.perf_counter()
         rollout = self._collect()
         collected = time.perf_counter()
-        measured = self._learn(rollout)
-        done = {"env_steps": rollout.env_steps, "optimizer_steps": measured.pop("optimizer_steps")}
+        refused = self._refuses(rollout)
+        measured = self._refuse(rollout) if refused else self._learn(rollout)
+        done = {"env_steps": rollout.env_steps, "optimizer_steps": measured.pop("optimizer_steps", 0)}
         self.log.batch(measured, {**done, "collecting": collected - began, "learning": time.perf_counter() - collected})
         if self.write.due(self.env_steps):
             self._write_row()
-        if self.steering.listens:
+        if self.steering.listens and not refused:
             self.steering.observe({**measured, **self.log.outcome})
         if self.evaluate.due(self.env_steps) and not self._over:
             self._evaluate()
@@ -122,41 +66,78 @@ class Training(Run):
 
     def _collect(self) -> Rollout:
         """A rollout; clocks go forward by what happened in it."""
-        steering, collector = self.steering, self.collector
-        self._refresh()
-        rollout = collector.collect(
-            self.actor,
-            steering.count("rollout_length", 1),
-            steering.count("num_envs", 1),
-            gamma=steering.number("gamma", 1.0),
-            noise=steering.number("observation_noise", 0.0),
-            policy_age=self.age,
-        )
-        self.log.end(collector.episodes)
-        self.episodes += len(collector.episodes)
-        steering.advance(env_steps=rollout.env_steps, episodes=len(collector.episodes))
-        collector.episodes.clear()
+        if not self.source.pending:
+            self._request()
+        made = self.source.receive()
+        for event in self.source.take_news():
+            self._note(event)
+        rollout = replace(made.rollout, policy_age=self.batches - made.version)
+        self.log.end(made.episodes)
+        self.episodes += len(made.episodes)
+        self.steering.advance(env_steps=rollout.env_steps, episodes=len(made.episodes))
+        if self._refuses(rollout):
+            self.source.refresh(self.batches)
+        if self.config.overlap and not self._over:
+            self._request()
         return rollout
 
-    def _refresh(self) -> None:
-        if self.age and self.age >= self.steering.count("policy_refresh", 1):
-            if self.actor is not self.learner:
-                self.actor.load_state_dict(self.learner.state_dict())
-            self.age = 0
+    def _request(self) -> None:
+        """Ask for the next rollout, under the values of this moment."""
+        source, steering = self.source, self.steering
+        if source.version is None or self.batches - source.version >= steering.count("policy_refresh", 1):
+            source.refresh(self.batches)
+        source.request(
+            Wanted(
+                length=steering.count("rollout_length", 1),
+                num_envs=steering.count("num_envs", 1),
+                gamma=steering.number("gamma", 1.0),
+                noise=steering.number("observation_noise", 0.0),
+                keep_ends=self.config.when_too_old == "correct" and "max_policy_age" in steering.values,
+            )
+        )
 
     def _learn(self, rollout: Rollout) -> dict[str, float]:
+        if self._too_old(rollout):
+            rollout = corrected(rollout, self.learner)
         measured = dict(self.learner.update(rollout, self.steering.learning(), self.rng))
         self.steering.learned(int(measured["optimizer_steps"]))
         self.batches += 1
         measured["batch_env_steps"] = measured.pop("samples")
-        measured["policy_age"] = rollout.policy_age
-        self.age += 1
-        return measured
+        weight_TN = rollout.weight_TN
+        return measured | {
+            "policy_age": rollout.policy_age,
+            "corrected": float(weight_TN is not None),
+            "importance_weight": 1.0 if weight_TN is None else float(weight_TN[rollout.valid_TN].mean()),
+        }
+
+    # batches of older weights
+
+    def _too_old(self, rollout: Rollout) -> bool:
+        return rollout.policy_age > self.steering.number("max_policy_age", math.inf)
+
+    def _refuses(self, rollout: Rollout) -> bool:
+        return self.config.when_too_old == "refuse" and self._too_old(rollout)
+
+    def _refuse(self, rollout: Rollout) -> dict[str, float]:
+        """Nothing is learned from it; its steps and episodes are counted already, since they were taken."""
+        self.refused["batches"] += 1
+        self.refused["env_steps"] += rollout.env_steps
+        age, most = rollout.policy_age, self.steering.count("max_policy_age", 0)
+        self.steering.note({"event": "batch_refused", "policy_age": age, "max_policy_age": most,
+                            "batch_env_steps": rollout.env_steps, "env_steps": self.env_steps})  # fmt: skip
+        return {"policy_age": age}
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """Of the workers, for the record and for who looks on."""
+        lost = f"; {event['episodes_lost']} running episodes were begun anew" if "episodes_lost" in event else ""
+        self.progress.say(f"rollout worker {event['place']} was replaced, at env step {self.env_steps:,}: "
+                          f"{event['why']}{lost}")  # fmt: skip
+        self.steering.note({**event, "env_steps": self.env_steps})
 
     # writing down
 
     def _write_row(self) -> None:
-        self.log.write(self.steering, self.batches, self.learner.norms)
+        self.log.write(self.steering, self._sums, self.learner.norms)
         outcome = self.log.outcome
         shown = {name.removeprefix("episode_"): f"{outcome[name]:.4g}" for name in ("episode_return", "success_rate")
                  if name in outcome}  # fmt: skip
@@ -179,7 +160,7 @@ class Training(Run):
         return self.log.evaluation(self.steering, self.env_steps, told, self.elapsed)
 
     def _examine(self, envs: Any) -> list[Episode]:
-        to_env, scale = action_for(envs.action_space), self.collector.normalizer
+        to_env, scale = action_for(envs.action_space), self.source.normalizer
         running_N = np.ones(envs.num_envs, bool)
         return_N, length_N = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
         success_N: Any = None
@@ -199,26 +180,8 @@ class Training(Run):
 
     # ending
 
-    def _finish(self) -> PPOResult:
-        """The last row and evaluation; then everything is saved."""
-        if self.log.waiting:
-            self._write_row()
-        result = self._result(self._measure(self.config.num_final_episodes))
-        self.result = asdict(result)
-        self.save()
-        result.write()
-        self.progress.say(f"finished: {result.sentence()}")
-        return result
-
-    def _finished_before(self, saved: dict[str, Any]) -> PPOResult:
-        """Nothing is left to do, except what a kill may have prevented."""
-        result = replace(PPOResult(**saved), folder=str(self.folder))
-        result.write()
-        self.progress.say(
-            f"this run is finished already, at env step {self.env_steps:,}: {result.sentence()}. To train on, give a "
-            "larger total_env_steps with on_change=replace"
-        )
-        return result
+    def _evaluate_last(self) -> dict[str, Any]:
+        return self._measure(self.config.num_final_episodes)
 
     def _result(self, final: dict[str, Any] | None = None) -> PPOResult:
         told = final or {}

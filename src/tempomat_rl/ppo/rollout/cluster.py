@@ -1,0 +1,125 @@
+"""A Ray cluster for a program: the one that runs already, or one that is started for it and ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from tempomat.core import MissingExtra, TempomatError
+
+_PATIENCE_S = 10.0
+_QUIET: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+
+
+class ClusterError(TempomatError):
+    """There is no Ray cluster at the address, it cannot be joined, or none can be started."""
+
+
+class Joined(NamedTuple):
+    """A cluster."""
+
+    ray: Any
+    """the package"""
+    address: str
+    ours_to_leave: bool
+    """False where the program had joined it before, and goes on with it afterwards"""
+
+
+def join(address: str | None, num_cpus: int) -> Joined:
+    """Join a cluster, or start one that `ray.shutdown()`, or the end of this process, ends.
+
+    One that is started listens on 127.0.0.1 alone, where nobody else reaches it, and has no dashboard.
+
+    Args:
+        address: `host:port`; `auto` for a cluster that runs; `local` for one of the program's own; None for the one
+            that `RAY_ADDRESS` names or that `ray start` started on this machine, else one of the program's own.
+        num_cpus: of one that is started: as many workers fit in.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        ClusterError: there is no such cluster, or none could be started.
+    """
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError:
+        raise MissingExtra("rollout=ray needs the package ray: pip install 'tempomat[ray]'") from None
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            with _handlers_kept():
+                _init(ray, address, num_cpus)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            where = (
+                f"ray_address={address}" if address else "ray_address: none, so RAY_ADDRESS or this machine's cluster"
+            )
+            raise ClusterError(
+                f"{where}: no cluster could be joined or started: {str(error).strip()}. Start one with `ray start "
+                "--head`, or take ray_address=local for one of the run's own"
+            ) from error
+    return Joined(ray, str(ray.get_runtime_context().gcs_address), ours)
+
+
+def _init(ray: Any, address: str | None, num_cpus: int) -> None:
+    found = _found(address)
+    if found:
+        ray.init(address=found, **_QUIET)
+        return
+    with _loopback():
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **_QUIET)
+
+
+def _found(address: str | None) -> str | None:
+    """`host:port` of the cluster that is meant; None where one of the program's own is."""
+    from ray._private import services
+
+    named = os.environ.get("RAY_ADDRESS") if address in (None, "auto") else address
+    if "://" in (named or ""):
+        raise ValueError("workers are not reached through Ray's client. Run the program on a node, with host:port")
+    found = services.canonicalize_bootstrap_address(address)
+    if found is None:
+        return None
+    try:
+        host, _, port = found.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    except OSError as error:
+        if named or address:
+            raise ConnectionError(
+                f"nothing answers at {found} ({error})"
+            ) from error  # Ray itself would try for minutes
+        return None  # Ray remembers clusters that were killed
+    return found
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """A cluster that is started meanwhile listens on 127.0.0.1 alone, as Ray's do on macOS and Windows."""
+    from ray._private import ray_constants
+
+    name, constants = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", vars(ray_constants)
+    before = os.environ.get(name), constants.get("ENABLE_RAY_CLUSTER")
+    os.environ[name], constants["ENABLE_RAY_CLUSTER"] = "0", False  # for its processes, and for this one
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ.update({} if before[0] is None else {name: before[0]})
+        constants["ENABLE_RAY_CLUSTER"] = before[1]
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """SIGTERM stays as it was: Ray would make an end of it at which nothing is saved."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

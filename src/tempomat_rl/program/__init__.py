@@ -1,0 +1,1 @@
+"""What the programs that train share: command line, settings, how a run goes on and how it ends."""
