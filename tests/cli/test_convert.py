@@ -204,9 +204,13 @@ def test_a_plan_is_written_as_a_table_or_a_list(tmp_path: Path, capsys: pytest.C
     ("words", "message"),
     [
         (["tourch", "StepLR"], "no host of the name 'tourch'. Did you mean torch? Hosts: torch, transformers, optax,"),
-        (["sb3"], "sb3: needs source: what to convert"),
+        (["sb3"], "sb3: nothing to convert is named. Such as: tempomat convert sb3 lin_3e-4 total=1000000"),
         (["sb3", "lin_3e-4", "totl=5"], "sb3: totl: no argument of that name. Did you mean total? Arguments: total"),
-        (["sb3", "lin_3e-4", "5"], "convert: '5': must be key=value"),
+        (["sb3", "lin_3e-4", "5"], "convert: '5': must be key=value, without spaces"),
+        (["torch", "MultiStepLR", "lr=1", "milestones=[3"], "convert: milestones: '[3' is no YAML: did not find"),
+        (["rllib", "[[0, 1e-3], [1000, oops]]"], "rllib: points[1][1]: 'oops' is not a number"),
+        (["timm", "--sched cosine --min-lrr 1e-5 --lr 1"], "timm: min_lrr: no argument of timm's training script. Did"),
+        (["sb3", "auto_0.1"], "sb3: must be a number or lin_<number>, got 'auto_0.1'. It is learned, not scheduled"),
         (["sb3", "lin_3e-4", "total=1", "total=2"], "convert: total: is given twice"),
         (
             ["torch", "steplr", "lr=1"],
@@ -240,6 +244,60 @@ def test_what_cannot_be_done_is_said_with_exit_code_2(
     code, out, err = run(capsys, *words)
     assert (code, out) == (2, "")
     assert err.startswith(f"tempomat: {message}")
+
+
+IMPOSSIBLE = [
+    (["transformers", "cosine", "lr=-1", "num_training_steps=10"], "is -1 at 0 optimizer_steps"),
+    (["sb3", "lin_-1"], "is -1 at 0 env_steps"),
+    (["composer", "Linear", "lr=0.1", "t_max=500tok", "alpha_f=-1"], "is -4e-4 at 251 tokens"),
+]
+
+
+@pytest.mark.parametrize(("words", "value"), IMPOSSIBLE)
+def test_a_value_that_no_run_would_take_is_told_as_lint_tells_it(
+    words: list[str], value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, *words)
+    assert (code, "schedules:" in out) == (1, True)
+    assert err == (
+        f"{words[0]}: TM202 error schedules.lr: {value}, and lr must be at least 0\n"
+        "    fix: Change its ends, or clip it.\n"
+    )
+
+
+def test_a_file_with_an_impossible_value_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plan.yaml"
+    code, out, err = run(capsys, *IMPOSSIBLE[0][0], "-o", str(path))
+    assert (code, out) == (1, f"wrote {path}\n")
+    assert err.startswith(f"{path}: TM202 error schedules.lr")
+    assert tm.load_plan(path)["lr"](0) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["transformers", "cosine", "--lr", "1e-3"],
+            "unrecognized arguments: --lr 1e-3. What the host takes is written",
+        ),
+        (
+            ["plan.yaml", "--to", "rlib"],
+            "argument --to: invalid choice: 'rlib' (choose from 'csv', 'rllib'). Did you me",
+        ),
+        (
+            ["plan.yaml", "--to", "csv", "--every", "0"],
+            "argument --every: must be a whole number of at least 1, got '0'",
+        ),
+    ],
+)
+def test_options_that_convert_has_not_are_said_with_its_own_help(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, *words)
+    err = capsys.readouterr().err
+    assert err.startswith(f"tempomat convert: {message}")
+    assert err.endswith("See `tempomat convert --help`.\n")
 
 
 def test_a_plan_alone_is_told_what_it_may_become(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

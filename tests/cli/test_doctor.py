@@ -88,7 +88,7 @@ def test_a_loss_that_was_not_judged_is_not_called_healthy(tmp_path, capsys):
         recorder.write(scheduler, score=1.0)
     assert main(["doctor", str(tmp_path / "run")]) == 0
     text = capsys.readouterr().out
-    assert "TD200 note: loss-not-judged\n  measured: none of val_loss, loss, train_loss, success_rate was" in text
+    assert "TD200 note: loss-not-judged\n  measured: none of val_loss, loss, train_loss, success_rate," in text
     assert text.endswith("Nothing wrong was seen in the run itself; how its loss went was not judged.\n")
 
 
@@ -113,12 +113,12 @@ def test_json_holds_the_findings_with_their_causes(diverged, capsys):
 
 
 def test_another_metric_is_judged_by_the_side_that_is_good(tmp_path, capsys):
-    folder = record(tmp_path / "run", lambda step: 1 / (1 + step), score=1.0)
+    folder = record(tmp_path / "run", lambda step: 1 / (1 + step), entropy=1.0)
     assert main(["doctor", folder, "--metric", "loss", "--mode", "max"]) == 1
     assert "loss: 100 values, first 1, highest 1, last 0.01" in capsys.readouterr().out
-    assert main(["doctor", folder, "--metric", "score"]) == 2
+    assert main(["doctor", folder, "--metric", "entropy"]) == 2
     assert capsys.readouterr().err == (
-        "tempomat: score: say whether less of it is better (mode min) or more (mode max)\n"
+        "tempomat: entropy: say whether less of it is better (mode min) or more (mode max)\n"
     )
 
 
@@ -127,8 +127,16 @@ def test_a_code_is_explained_in_either_case_and_all_of_them_are_the_handbook(cap
     assert capsys.readouterr().out.startswith("## TD201 diverges\n\nError. The loss ends as NaN")
     assert main(["doctor", "--explain", "all"]) == 0
     assert capsys.readouterr().out == handbook()
-    assert main(["doctor", "--explain", "TM201"]) == 2
+    assert main(["doctor", "--explain", "TD999"]) == 2
     assert f"Codes: {', '.join(sorted(DIAGNOSES))}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "has"), [("doctor", "lint"), ("lint", "doctor")])
+def test_a_code_of_the_other_command_is_said_to_be_its(capsys, asked, has):
+    code = {"doctor": "TD201", "lint": "TM201"}[has]
+    with pytest.raises(SystemExit, match="2"):
+        main([asked, "--explain", code.lower()])
+    assert f"tempomat {has} --explain {code}\n" in capsys.readouterr().err
 
 
 def test_what_cannot_be_looked_at_exits_with_2(tmp_path, capsys):

@@ -222,7 +222,8 @@ def test_preview_writes_files_instead_and_says_where(run, folder):
     [
         (["broken.yaml"], "tempomat: broken.yaml: 2 faults\n  line 3, schedules.lr.type"),
         (["none.yaml"], "tempomat: none.yaml: cannot be read: No such file or directory"),
-        (["good.yaml", "--width", "10"], "`width` must be at least 40"),
+        (["good.yaml", "--width", "10"], "argument --width: must be a whole number of at least 40, got '10'"),
+        (["good.yaml", "--height", "x"], "argument --height: must be a whole number of at least 2, got 'x'"),
         (["good.yaml", "--html", "no/where.html"], "tempomat: no/where.html: cannot be written: No such file"),
         (["good.yaml", "--png", "no/where.png"], "no/where.png: cannot be written"),
         (["good.yaml", "--total", "0"], "tempomat preview: argument --total: must be at least 1, got 0"),

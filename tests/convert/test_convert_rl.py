@@ -24,7 +24,9 @@ def test_rllib_points_are_joined_by_lines_with_a_jump_where_two_share_a_timestep
 
 def test_rllib_numbers_json_and_other_clocks() -> None:
     assert from_rllib(3e-4) == from_rllib("3e-4") == tm.Constant(value=3e-4)
-    assert from_rllib("[[0, 1.0], [10, 0.0]]") == from_rllib([(0, 1.0), (10, 0.0)])
+    assert (
+        from_rllib("[(0, 1.0), (1_0, 0.0)]") == from_rllib("[[0, 1.0], [10, 0.0]]") == from_rllib([(0, 1.0), (10, 0.0)])
+    )
     assert from_rllib([[0, 1.0], [10, 0.0]], unit="frames").clocks == {"frames"}
     assert from_rllib([[0, 1.0], [10, 0.0]], unit="optimizer_steps").clocks == {""}
 
@@ -37,6 +39,8 @@ def test_rllib_numbers_json_and_other_clocks() -> None:
         ([[0, 1.0], [9]], r"points\[1\]: must be \[timestep, value\], got \[9\]"),
         ([[0, "high"], [1.5, 0.0]], r"(?s)2 faults.*points\[0\]\[1\]: .*points\[1\]\[0\]: must be an integer count"),
         ([], r"points: must have at least one \[timestep, value\]"),
+        ("[[0, 1.0], [9, oops]]", r"rllib: points\[1\]\[1\]: 'oops' is not a number"),
+        ("[[0, 1.0], [9, 0.0]", r"rllib: points: must be such as \[\[0, 1e-3\], .*, got '\[\[0, 1\.0\], \[9, 0\.0\]'"),
         ("linear", "rllib: value: 'linear' is not a number"),
         (None, "rllib: value: is missing"),
     ],

@@ -8,7 +8,7 @@ import io
 import math
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -496,11 +496,29 @@ def test_a_class_and_its_arguments_give_the_plan():
 def test_arguments_that_pytorch_has_not_are_refused():
     with pytest.raises(tm.ConversionError, match=r"no scheduler 'StepRL'. Did you mean StepLR\?"):
         from_torch_args("StepRL", lr=0.1, step_size=3)
-    with pytest.raises(tm.ConversionError, match=r"PyTorch refuses it: .*step_sise"):
+    with pytest.raises(
+        tm.ConversionError, match=r"step_sise: no argument of that name\. Did you mean step_size\? StepLR"
+    ):
         from_torch_args("StepLR", lr=0.1, step_sise=3)
+    with pytest.raises(
+        tm.ConversionError, match=r"gama: .* Did you mean gamma\? StepLR has step_size, gamma\n.*is missing"
+    ):
+        from_torch_args("StepLR", lr=0.1, gama=3)
+    with pytest.raises(tm.ConversionError, match=r"metrik: .* Did you mean metric\?"):
+        from_torch_args("StepLR", lr=0.1, step_size=3, metrik="loss")
+    with pytest.raises(tm.ConversionError, match=r"schedulers\[0\]\.total_iter: .* Did you mean total_iters\?"):
+        from_torch_args("ChainedScheduler", lr=0.1, schedulers=[{"name": "LinearLR", "total_iter": 3}])
+    with pytest.raises(tm.ConversionError, match=r"last_epoch: is for runs that go on"):
+        from_torch_args("StepLR", lr=0.1, step_size=3, last_epoch=4)
+    with pytest.raises(tm.ConversionError, match=r"max_lr: 'x' is not a number"):
+        from_torch_args("OneCycleLR", max_lr="x", total_steps=10)
+    with pytest.raises(tm.ConversionError, match=r"milestones: must be a list, got 3"):
+        from_torch_args("MultiStepLR", lr=0.1, milestones=3)
+    with pytest.raises(tm.ConversionError, match=r"lr\.b: 'x' is not a number"):
+        from_torch_args("StepLR", lr={"a": 0.1, "b": cast(Any, "x")}, step_size=3)
     with pytest.raises(tm.ConversionError, match="lr: is missing"):
         from_torch_args("StepLR", step_size=3)
-    with pytest.raises(tm.ConversionError, match=r"torch.optim has no optimizer 'Sgd'"):
+    with pytest.raises(tm.ConversionError, match=r"torch\.optim has no optimizer 'Sgd'\. Did you mean SGD\?"):
         from_torch_args("StepLR", lr=0.1, step_size=3, optimizer="Sgd")
     with pytest.raises(tm.ConversionError, match="lr: Invalid learning rate"):
         from_torch_args("StepLR", lr=-0.1, step_size=3)

@@ -397,11 +397,14 @@ def test_no_loss_or_too_little_of_it_is_said(tmp_path):
 
 
 def test_a_metric_that_is_not_there_or_whose_good_side_is_unknown_is_refused(tmp_path):
-    run = record(tmp_path, {"lr": COSINE}, {"loss": falling, "score": falling}, steps=3)
-    with pytest.raises(RecordError, match=r"'scor' was not measured\. Did you mean score\? Measured: loss, score"):
+    run = record(tmp_path, {"lr": COSINE}, {"loss": falling, "score": falling, "return_std": falling}, steps=3)
+    with pytest.raises(
+        RecordError, match=r"'scor' was not measured\. Did you mean score\? Measured: loss, score, return_s"
+    ):
         diagnose(run, metric="scor")
-    with pytest.raises(RecordError, match=r"score: say whether less of it is better \(mode min\) or more"):
-        diagnose(run, metric="score")
+    with pytest.raises(RecordError, match=r"return_std: say whether less of it is better \(mode min\) or more"):
+        diagnose(run, metric="return_std")
+    assert "highest 2.2" in diagnose(run, metric="score").summary[1]
     with pytest.raises(RecordError, match=r"mode must be min or max, got 'less'"):
         diagnose(run, metric="score", mode="less")  # pyright: ignore[reportArgumentType]
 
@@ -488,7 +491,7 @@ def test_a_run_whose_last_stage_was_held_has_not_ended_early(tmp_path):
     assert "TD101" in found(staged(tmp_path / "without", lambda t: 0.9, entries={"lr": 0.1}))
 
 
-def test_without_a_loss_the_success_rate_of_the_last_stage_is_judged(tmp_path):
+def test_the_success_rate_of_the_last_stage_is_judged(tmp_path):
     def stuck(t):
         return min(0.3, t)
 
@@ -514,3 +517,77 @@ def test_more_success_is_better_unless_said_otherwise(tmp_path):
     run = staged(tmp_path, lambda t: 0.2 + 0.6 * t, steps=TOTAL)
     assert found(run, metric="eval/success_rate").keys() == found(run).keys()
     assert "TD201" in found(run, metric="eval/success_rate", mode="min")
+
+
+RETURNS = ("episode_return", "eval/episode_return")
+
+
+def rising(share):
+    """A return below 0 that goes on rising to the end, and never through it."""
+    return -1200 + 1000 * share
+
+
+@pytest.mark.parametrize("name", RETURNS)
+def test_more_return_is_better(tmp_path, name):
+    shiver = noise(20)
+    seen = diagnose(record(tmp_path / "up", {"lr": COSINE}, {name: lambda t: rising(t) + shiver(t)}))
+    assert (seen.metric, seen.findings) == (name, ())
+    assert re.match(rf"{name}: 200 values, first -1\.2e\+03, highest -\d{{3}}, last -\d{{3}}", seen.summary[1])
+    fallen = found(record(tmp_path / "down", {"lr": 0.1}, {name: lambda t: -300 - 900 * t}))["TD201"]
+    assert f"{name} is far worse than its first value (-300)" in fallen.message
+
+
+def test_a_return_that_stays_is_a_plateau_and_what_to_try_speaks_of_it(tmp_path):
+    run = record(tmp_path, {"lr": 0.1}, {"episode_return": lambda t: min(rising(t), -900)})
+    one = found(run)["TD202"]
+    assert "episode_return gained no more than" in one.message
+    assert one.fix.endswith("and see whether episode_return rises with it")
+
+
+def test_a_return_is_judged_before_a_loss_if_there_is_enough_of_it_and_after_the_success_rate(tmp_path):
+    both = {"loss": lambda t: 1 + t, "episode_return": rising, "eval/episode_return": rising}
+    assert diagnose(record(tmp_path / "both", {"lr": COSINE}, both)).metric == "eval/episode_return"
+    run = record(tmp_path / "few", {"lr": COSINE}, both, steps=39, total=39)
+    assert diagnose(run).metric == "eval/episode_return"
+    both["success_rate"] = lambda t: t
+    assert diagnose(record(tmp_path / "rate", {"lr": COSINE}, both)).metric == "success_rate"
+    late = {"episode_return": lambda t: rising(t) if t >= 0.9 else math.nan, "loss": falling}
+    assert diagnose(record(tmp_path / "late", {"lr": COSINE}, late)).metric == "loss"
+
+
+def test_a_return_is_that_of_the_last_stage(tmp_path):
+    run = staged(tmp_path, lambda t: 0.5, steps=TOTAL)
+    easy = {"episode_return": lambda t: 10.0 if t < 0.2 else t}
+    again = record(tmp_path / "again", GATES, easy, events=run.events)
+    assert (
+        diagnose(again).summary[1].startswith("episode_return since the last stage began at 40: 160 values, first 0.2")
+    )
+
+
+def test_a_return_that_was_0_first_does_not_diverge_by_its_noise(tmp_path):
+    shiver = noise(0.1)
+    run = record(tmp_path / "noise", {"lr": COSINE}, {"episode_return": lambda t: (shiver(t) - 0.2) * (t > 0)})
+    assert "TD201" not in found(run)
+    run = record(tmp_path / "fall", {"lr": COSINE}, {"episode_return": lambda t: shiver(t) - 5 * t})
+    assert "TD201" in found(run)
+
+
+@pytest.mark.parametrize(("before", "after", "seen"), [(1, 2, False), (8, 20, True), (20, 20, False)])
+def test_a_return_oscillates_if_its_swings_have_grown_and_are_large_beside_what_it_gained(
+    tmp_path, before, after, seen
+):
+    shiver = noise(1.0)
+
+    def swinging(t):
+        return 100 * min(t / 0.6, 1) - 100 + shiver(t) * (after if t >= 0.8 else before)
+
+    run = record(tmp_path, {"lr": COSINE}, {"eval/episode_return": swinging})
+    assert ("TD203" in found(run)) is seen
+    assert not seen or weights(found(run)["TD203"])["noise of the episodes"] == "possible"
+
+
+def test_an_evaluated_return_that_falls_is_no_overfitting(tmp_path):
+    turned = {"eval/episode_return": lambda t: 100 - 100 * abs(t - 0.5), "loss": falling}
+    assert "TD204" not in found(record(tmp_path / "return", {"lr": COSINE}, turned))
+    turned = {"eval_score": turned["eval/episode_return"], "loss": falling}
+    assert "TD204" in found(record(tmp_path / "score", {"lr": COSINE}, turned), metric="eval_score")

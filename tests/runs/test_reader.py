@@ -251,9 +251,14 @@ def test_a_run_file_that_is_none_is_refused(run_folder, text):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(RecordError, match=r"holds no run \(no run\.json\)"):
-            read_run(folder)
+    (tmp_path / "file").write_text("")
+    for name, why in {
+        "": r"holds no run \(no run\.json\)",
+        "nowhere": "does not exist",
+        "file": "is no folder",
+    }.items():
+        with pytest.raises(RecordError, match=rf"{why}$"):
+            read_run(tmp_path / name)
 
 
 def test_a_plan_file_outside_the_folder_is_never_read(run_folder):

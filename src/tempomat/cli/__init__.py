@@ -1,7 +1,7 @@
 """The command line: parse, ask, print. The only room that prints, reads arguments or decides exit codes.
 
-Exit codes: 0 when all is well, 1 when `lint` or `doctor` found an error or `diff` a difference, 2 when it could
-not be done.
+Exit codes: 0 when all is well, 1 when `lint`, `doctor` or `convert` found an error or `diff` a difference, 2 when it
+could not be done.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
     try:
-        options = parser().parse_args(argv)
+        options, strange = parser().parse_known_args(argv)
+        if strange:
+            hint = f". {options.hint}" if "hint" in options else ""
+            options.usage_error(f"unrecognized arguments: {' '.join(strange)}{hint}")
         code = options.run(options)
         sys.stdout.flush()
     except TempomatError as error:

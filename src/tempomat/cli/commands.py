@@ -46,6 +46,8 @@ def lint(options: Namespace) -> int:
 
     if options.explain:
         code = options.explain.upper()
+        if code.startswith("TD"):
+            options.usage_error(f"{code} is the doctor's: tempomat doctor --explain {code}")
         print(handbook() if code == "ALL" else explain(rule_of(code)), end="" if code == "ALL" else "\n")
         return 0
     if not options.plans:

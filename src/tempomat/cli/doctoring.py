@@ -22,10 +22,12 @@ def add(several: Any) -> None:
         description="Look at a recorded run: does the loss diverge, stop too early, oscillate; was the plan applied. "
         "Exits with 1 if it finds an error.",
     )
-    one.set_defaults(run=doctor, usage_error=one.error)
+    one.set_defaults(run=doctor)
     one.add_argument("folder", metavar="RUN", nargs="?", help="the run's folder")
     one.add_argument(
-        "--metric", metavar="NAME", help="what to judge (default: val_loss, loss, train_loss or success_rate)"
+        "--metric",
+        metavar="NAME",
+        help="what to judge (default: success_rate, episode_return, val_loss, loss or train_loss)",
     )
     one.add_argument("--mode", choices=("min", "max"), help="whether less or more of the metric is better")
     one.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
@@ -38,8 +40,10 @@ def doctor(options: Namespace) -> int:
     from tempomat.runs.reader import read_run
 
     if options.explain:
-        whole = options.explain.lower() == "all"
-        print(handbook() if whole else explain(options.explain.upper()), end="" if whole else "\n")
+        code = options.explain.upper()
+        if code.startswith("TM"):
+            options.usage_error(f"{code} is the linter's: tempomat lint --explain {code}")
+        print(handbook() if code == "ALL" else explain(code), end="" if code == "ALL" else "\n")
         return 0
     if options.folder is None:
         options.usage_error("name a run's folder, or give --explain CODE")

@@ -104,10 +104,7 @@ def _pairs(looks: Sequence[Look]) -> Iterator[tuple[str, int | None, Finding]]:
 
 def _text(looks: Sequence[Look]) -> Iterator[str]:
     for file, line, one in _pairs(looks):
-        where = f"{file}:{line}" if line else file
-        yield f"{where}: {one.code} {one.severity} {one.path + ': ' if one.path else ''}{one.message}"
-        if one.fix:
-            yield f"    fix: {_ended(one.fix)}"
+        yield from told(f"{file}:{line}" if line else file, one)
     yield from (f"{look.file}: {look.remark}." for look in looks if look.remark)
     counts = Counter(one.severity for _, _, one in _pairs(looks))
     plans = number(len(looks), "plan")
@@ -117,6 +114,13 @@ def _text(looks: Sequence[Look]) -> Iterator[str]:
         yield f"`tempomat lint --explain {codes[0]}` says more."
     else:
         yield f"Found nothing in {plans}."
+
+
+def told(where: str, one: Finding) -> Iterator[str]:
+    """A finding as people read it."""
+    yield f"{where}: {one.code} {one.severity} {one.path + ': ' if one.path else ''}{one.message}"
+    if one.fix:
+        yield f"    fix: {_ended(one.fix)}"
 
 
 def _ended(sentence: str) -> str:

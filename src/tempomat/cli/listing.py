@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tempomat.cli.printing import WIDEST, add_pictures, columns, draw, wrapped, write
+from tempomat.cli.printing import WIDEST, add_pictures, add_size, columns, draw, wrapped, write
 
 if TYPE_CHECKING:
     from tempomat.analysis.catalogue import Entry
@@ -38,8 +38,7 @@ def add(several: Any) -> None:
     two.set_defaults(run=show)
     two.add_argument("name", metavar="NAME", help="a class, recipe or `type`, or a library's name: CosineAnnealingLR")
     add_pictures(two, "its picture")
-    two.add_argument("--width", type=int, metavar="N", help="columns (default: the terminal's)")
-    two.add_argument("--height", type=int, metavar="N", help="rows of each curve")
+    add_size(two)
 
 
 def listed(options: Namespace) -> int:

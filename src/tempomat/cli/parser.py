@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any, NoReturn
 
 from tempomat.cli import commands, comparing, converting, doctoring, listing
-from tempomat.cli.printing import add_pictures
+from tempomat.cli.printing import add_pictures, add_size
 from tempomat.core import RATES, ScheduleError, Unit
 from tempomat.core.clock import check_rates
 from tempomat.core.errors import did_you_mean
@@ -27,7 +28,7 @@ examples:
 
 exit codes:
   0  all is well
-  1  lint or doctor found an error, diff a difference
+  1  lint, doctor or convert found an error, diff a difference
   2  it could not be done
 """
 
@@ -36,7 +37,9 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are two lines: the usage of a command with many options would bury them."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        near = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else ""
+        self.exit(2, f"{self.prog}: {message}{'.' * bool(near)}{near}\nSee `{self.prog} --help`.\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     comparing.add(several)
     converting.add(several, _run)
     listing.add(several)
+    for one in (root, *several.choices.values()):
+        one.set_defaults(usage_error=one.error)
     return root
 
 
@@ -66,8 +71,7 @@ def _preview(several: Any) -> None:
     one.set_defaults(run=commands.preview)
     one.add_argument("plan", metavar="PLAN.yaml")
     add_pictures(one)
-    one.add_argument("--width", type=int, metavar="N", help="columns (default: the terminal's)")
-    one.add_argument("--height", type=int, metavar="N", help="rows of each curve (default: 12 for one, 7 for several)")
+    add_size(one, "rows of each curve (default: 12 for one, 7 for several)")
     _run(one)
 
 
@@ -77,7 +81,7 @@ def _lint(several: Any) -> None:
         help="look for faults in plans",
         description="Look for faults in plans: horizons that do not fit, jumps, impossible values, misspelt names.",
     )
-    one.set_defaults(run=commands.lint, usage_error=one.error)
+    one.set_defaults(run=commands.lint)
     one.add_argument("plans", metavar="PLAN.yaml", nargs="*")
     _run(one)
     names = {"type": _names, "metavar": "A,B"}

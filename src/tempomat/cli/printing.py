@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,23 @@ def add_pictures(one: ArgumentParser, picture: str = "a picture", where: str = "
     one.add_argument("--png", metavar="FILE", help=f"write {picture} {where}")
     one.add_argument("--html", metavar="FILE", help=f"write one self-contained page {where}, to hover and zoom")
     one.add_argument("--log", action="store_true", help="values on a logarithmic axis")
+
+
+def add_size(one: ArgumentParser, height: str = "rows of each curve") -> None:
+    """The options of a command that draws on the terminal."""
+    one.add_argument("--width", type=whole(40), metavar="N", help="columns, at least 40 (default: the terminal's)")
+    one.add_argument("--height", type=whole(2), metavar="N", help=height)
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
+        return int(text)
+
+    return read
 
 
 def draw(figure: Figure, options: Namespace) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from tempomat.convert.arguments import Arguments, tied
 from tempomat.convert.pieces import points
 from tempomat.core import Constant, ConversionError, PlanError, Unit
+from tempomat.core.errors import shown
 from tempomat.core.fields import CountKind, NumberKind
 from tempomat.plan.text import parse_yaml
 
@@ -61,8 +62,10 @@ def _parsed(text: str) -> Any:
         return text
     try:
         return parse_yaml(text.replace("(", "[").replace(")", "]"), "points")[0]
-    except PlanError as error:
-        raise ConversionError(f"rllib: {error}") from None
+    except PlanError:
+        raise ConversionError(
+            f"rllib: points: must be such as [[0, 1e-3], [1000000, 1e-5]], got {shown(text)}"
+        ) from None
 
 
 def _pair(whole: Arguments, place: int, pair: Any) -> tuple[int, float]:

@@ -82,13 +82,15 @@ def _setting(whole: Arguments, path: str, value: Any, total: Any) -> Any:
         return Constant(value=0.0)
     prefix, mark, number = value.partition("_") if isinstance(value, str) else ("", "", "")
     try:
-        if not mark:
-            return Constant(value=as_float(value))
-        first = as_float(number)
+        first = as_float(number if mark else value)
     except ValueError:
-        learned = " It is learned, not scheduled: leave it out" if str(value).startswith("auto") else ""
-        whole.fault(path, f"must be a number or lin_<number>, got {shown(value)}.{learned}")
+        first = None
+    if first is None or prefix == "auto":
+        learned = ". It is learned, not scheduled: leave it out" if str(value).startswith("auto") else ""
+        whole.fault(path, f"must be a number or lin_<number>, got {shown(value)}{learned}")
         return Constant(value=0.0)
+    if not mark:
+        return Constant(value=first)
     if prefix not in ("lin", "linear"):
         whole.fault(path, f"{shown(value)}: the zoo knows lines only and takes any prefix for one, so this ran as "
                     f"lin_{number}. Write that to have a line, or tm.Cosine(...) to have a cosine")  # fmt: skip

@@ -64,7 +64,7 @@ _COMMAND: dict[str, Any] = {
 }  # fmt: skip
 """Where the training script's own defaults are not those of the library for a namespace without the attribute."""
 _OTHER = ("lr", "lr_base", "lr_base_size", "lr_base_scale", "sched", "sched_on_updates")
-_PREFIXES = ("lr_", "sched", "decay_", "warmup_", "cooldown_", "patience_")
+_PREFIXES = ("lr_", "min_", "sched", "decay_", "warmup_", "cooldown_", "patience_")
 
 
 def from_timm(args: Any, *, lr: float | None = None, updates_per_epoch: int | None = None) -> Any:

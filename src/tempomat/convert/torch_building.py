@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import Parameter, signature
 from typing import Any, cast
 
@@ -32,7 +32,8 @@ def optimizer_of(kind: str, lr: float | Mapping[str, float] | None, faults: Faul
 
     cls = getattr(torch.optim, kind, None) if kind.isidentifier() else None
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
-        faults.add("optimizer", f"torch.optim has no optimizer {shown(kind)}")
+        classes = (name for name, one in vars(torch.optim).items() if isinstance(one, type) and name != "Optimizer")
+        faults.add("optimizer", f"torch.optim has no optimizer {shown(kind)}.{did_you_mean(kind, classes)}".rstrip("."))
         faults.check()
     one_rate = {"": 1.0 if lr is None else lr}
     rates = cast("Mapping[str, Any]", lr if isinstance(lr, Mapping) else one_rate)
@@ -63,25 +64,39 @@ def build(name: object, arguments: Mapping[str, Any], optimizer: Any, path: str,
     if name in _OF_FUNCTIONS and not _functions(given.get("lr_lambda")):
         faults.add(join_path(path, "lr_lambda"), _NO_FUNCTION.format(name))
     cls = getattr(torch.optim.swa_utils if name == "SWALR" else torch.optim.lr_scheduler, str(name))
-    _check_names(cls, given, path, faults)
+    _check_arguments(cls, given, path, faults)
     if faults.found:
         return None
     try:
         return cls(**{**given, "optimizer": optimizer})
-    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, ZeroDivisionError) as error:
         faults.add(path, f"PyTorch refuses it: {error}")
         return None
 
 
-def _check_names(cls: type, given: Mapping[str, Any], path: str, faults: Faults) -> None:
-    """Name the arguments that a class has not, and those that it lacks."""
-    known = {one.name: one for one in signature(cls).parameters.values() if one.name != "optimizer"}
+def _check_arguments(cls: type, given: Mapping[str, Any], path: str, faults: Faults) -> None:
+    """Name the arguments that a class has not, those that it lacks, and those that PyTorch would stumble over."""
+    known = {name: one for name, one in signature(cls).parameters.items() if name not in ("optimizer", "last_epoch")}
     for key in [str(key) for key in given if key not in known]:
         near = did_you_mean(key, (*known, *([] if path else _BESIDE)))
-        faults.add(join_path(path, key), f"no argument of that name.{near} {cls.__name__} has {', '.join(known)}")
+        message = f"no argument of that name.{near} {cls.__name__} has {', '.join(known)}"
+        faults.add(join_path(path, key), "is for runs that go on; a plan is of a whole run. Leave it out"
+                   if key == "last_epoch" else message)  # fmt: skip
     for key, one in known.items():
-        if key not in given and one.default is Parameter.empty and key not in ("lr_lambda", "schedulers"):
-            faults.add(join_path(path, key), "is missing")
+        message = _refusal(one, given.get(key, one.default)) if key not in ("lr_lambda", "schedulers") else ""
+        if message:
+            faults.add(join_path(path, key), message)
+
+
+def _refusal(known: Parameter, value: object) -> str:
+    if value is Parameter.empty:
+        return "is missing"
+    kind = str(known.annotation)
+    if isinstance(value, str) and kind.startswith("float"):
+        return f"{shown(value)} is not a number"
+    if kind.startswith(("Iterable", "list")) and not isinstance(value, Iterable):
+        return f"must be a list, got {shown(value)}"
+    return ""
 
 
 def _build_all(parts: object, optimizer: Any, path: str, faults: Faults) -> list[Any]:

@@ -76,7 +76,8 @@ class Plan:
         """
         allowed = own_types(own)
         if not isinstance(data, Mapping):
-            raise PlanError(f"{source}: must be a mapping with {', '.join(_KEYS)}, got {type(data).__name__}")
+            got = "nothing" if data is None else type(data).__name__
+            raise PlanError(f"{source}: must be a mapping with {', '.join(_KEYS)}, got {got}")
         plan = object.__new__(cls)
         plan._fill(cast(Mapping[str, Any], data), source, lines or {}, allowed)
         return plan

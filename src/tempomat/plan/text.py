@@ -45,7 +45,8 @@ def parse_yaml(text: str, source: str = "plan", foreign: bool = False) -> tuple[
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise PlanError(f"{source}{where}: is no YAML: {getattr(error, 'problem', None) or error}") from None
+        fix = ". Indent it by spaces: YAML knows no tabs" if mark and text[mark.index : mark.index + 1] == "\t" else ""
+        raise PlanError(f"{source}{where}: is no YAML: {getattr(error, 'problem', None) or error}{fix}") from None
     except UnicodeEncodeError as error:
         raise PlanError(f"{source}: is not UTF-8 text (character {error.start})") from None
     return reader.data, reader.lines

@@ -20,23 +20,11 @@ from tempomat.plan import Plan, diff
 from tempomat.plan.diff import Change
 from tempomat.runs.diagnoses.case import standing
 from tempomat.runs.intervals import Interval, interval
+from tempomat.runs.modes import Mode, mode_of
 from tempomat.runs.reader import Run
 
-Mode = Literal["min", "max"]
 By = Literal["last", "best"]
 
-LESS, MORE = ("loss", "error", "perplexity", "nll", "mse", "mae", "rmse"), (
-    "accuracy",
-    "acc",
-    "return",
-    "reward",
-    "score",
-    "success_rate",
-    "f1",
-    "auc",
-    "bleu",
-)  # fmt: skip
-"""Words in the name of a measurement that say whether less or more of it is better."""
 MOST = 26
 """The most plans in one comparison: each has a letter."""
 SAME = 1e-6
@@ -201,22 +189,6 @@ def compare(
     named = _metrics(several, tuple(metrics), modes or {})
     found = tuple(_measurement(name, (modes or {}).get(name) or mode_of(name), sides) for name in named)
     return Comparison(sides, unit, found)
-
-
-def mode_of(name: str) -> Mode | None:
-    """Whether less or more of a measurement is better, by the words of its name; None where they do not say.
-
-    >>> mode_of("val_loss"), mode_of("eval/success_rate"), mode_of("grad_norm")
-    ('min', 'max', None)
-    """
-    words = "_" + name.lower().replace("/", "_").replace(".", "_").replace("-", "_") + "_"
-    return (
-        "min"
-        if any(f"_{word}_" in words for word in LESS)
-        else "max"
-        if any(f"_{word}_" in words for word in MORE)
-        else None
-    )
 
 
 def _checked(runs: list[Run]) -> list[Run]:

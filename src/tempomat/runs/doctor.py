@@ -42,10 +42,10 @@ def diagnose(run: Run, *, metric: str | None = None, mode: Mode | None = None) -
 
     Args:
         run: as `read_run` gives it.
-        metric: what is taken for the loss; by default the first of val_loss, loss and train_loss with 40 values, or
-            else the one with the most; without any of them success_rate.
-        mode: `min` if less is better, `max` if more is; may be left out for a metric with `loss` in its name, and for
-            success_rate.
+        metric: what is taken for the loss; by default the first with 40 values, or else the one with the most, of
+            success_rate and episode_return (those under `eval/` first), val_loss, loss and train_loss.
+        mode: `min` if less is better, `max` if more is; may be left out where the metric's name says so, as those with
+            `loss`, `accuracy`, `return` or `reward` do.
 
     Raises:
         RecordError: the run has no rows, or no such measurement; `mode` is missing or neither of the two.
@@ -82,7 +82,7 @@ def _summary(case: Case) -> list[str]:
     lines = [f"{len(case.run.rows):_} rows, up to {case.last:_}{of} {case.unit}{seed}"]
     if case.curve is not None and len(case.curve.finite):
         good = case.curve.finite
-        since = f" since the last stage began at {case.last_stage:_}" if good.is_rate and case.last_stage else ""
+        since = f" since the last stage began at {case.last_stage:_}" if good.is_outcome and case.last_stage else ""
         best = "lowest" if good.mode == "min" else "highest"
         lines.append(
             f"{good.name}{since}: {len(good):_} values, first {number(good.values[0])}, {best} "
@@ -125,10 +125,10 @@ _PREFACE = """\
 `tempomat doctor RUN` reads the folder of a run and says what it sees, what that may come from, and what to try. It
 exits with 1 if it finds an error, with 0 if not, and with 2 if it could not look.
 
-The loss is the first of val_loss, loss and train_loss with at least 40 values, or else the one with the most;
-where none was measured, success_rate, since the last stage began.
-`--metric return --mode max` looks at another measurement. `--explain TD201` says what stands here, `--format json`
-is for programs.
+What is judged is the first with at least 40 values, or else the one with the most, of: what episodes came to, since
+the last stage began (success_rate, then episode_return, those under eval/ first), of which more is better; and the
+loss (val_loss, loss, train_loss). `--metric NAME` looks at another measurement, with `--mode max` or `min` where its
+name does not say which is better. `--explain TD201` says what stands here, `--format json` is for programs.
 
 A cause is `likely`, `possible` or `unlikely` by what the record shows, with the numbers beside it; `not told` where
 what would tell was not recorded. Nothing is proved by a record of one run: change one thing, run again, and

@@ -95,8 +95,10 @@ def read_info(folder: Path) -> Info:
     try:
         with open(path, "rb") as file:
             text = file.read(_MAX_BYTES)
-    except FileNotFoundError:
-        raise RecordError(f"{folder}: holds no run (no {INFO})") from None
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.is_dir():
+            raise RecordError(f"{folder}: holds no run (no {INFO})") from None
+        raise RecordError(f"{folder}: {'is no folder' if folder.exists() else 'does not exist'}") from None
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from tempomat.core import Constant, RecordError, SuccessGates
 from tempomat.core.errors import did_you_mean
 from tempomat.plan.names import entry_name
+from tempomat.runs.modes import Mode, is_rate, is_return, mode_of
 from tempomat.runs.reader import Run
 
-Mode = Literal["min", "max"]
 Floats = NDArray[np.float64]
 
 LOSSES = ("val_loss", "loss", "train_loss")
 """What is taken for the loss, the first that was recorded often enough."""
-RATE = "success_rate"
-"""What is judged where there is no loss: a share of episodes, of which more is better. Its name may be in a part of the
-record, as in `eval/success_rate`.
+OUTCOMES = ("success_rate", "episode_return")
+"""What episodes came to, of which more is better: judged before a loss, since in reinforcement learning that moves with
+the data that the policy makes for itself. Their names may be in a part of the record, as in `eval/success_rate`.
 """
 PASSED = 0.95
 """A share of successes with little left to gain, where no gate of the plan says another."""
@@ -86,13 +86,23 @@ class Curve:
 
     @property
     def judged_apart(self) -> bool:
-        """Whether it is measured on the same data each time, rather than on batches of its own."""
-        return any(word in self.name for word in ("val", "test", "eval"))
+        """Whether it is measured on the same data each time, rather than on batches or episodes of its own."""
+        return not self.is_outcome and any(word in self.name for word in ("val", "test", "eval"))
 
     @property
     def is_rate(self) -> bool:
         """Whether it is a share of episodes that succeeded."""
         return is_rate(self.name)
+
+    @property
+    def is_return(self) -> bool:
+        """Whether it is what episodes brought in: its 0 means nothing, and it swings with the episodes."""
+        return is_return(self.name)
+
+    @property
+    def is_outcome(self) -> bool:
+        """Whether it is of episodes, and so of the stage that they are in."""
+        return self.is_rate or self.is_return
 
     def __len__(self) -> int:
         return len(self.values)
@@ -158,19 +168,22 @@ class Case:
 
     def _loss(self, metric: str | None, mode: Mode | None) -> Curve | None:
         if metric is None:
-            found = [self.measured(name, mode or "min") for name in LOSSES if name in self.measurements]
-            # each stage has a success rate of its own: what counts is the last one's
-            found = found or [self.measured(name, mode or "max").since(self.last_stage) for name in self.rates]
+            found = [self._of_stage(name, mode) for name in self.outcomes]
+            found += [self.measured(name, mode or "min") for name in LOSSES if name in self.measurements]
             # the first of those with the most to judge by
             return max(found, key=lambda one: min(len(one.finite), ENOUGH), default=None)
         if metric not in self.measurements:
             near, known = did_you_mean(metric, self.measurements), ", ".join(self.measurements) or "none"
             raise RecordError(f"{self.run.folder}: {metric!r} was not measured.{near} Measured: {known}")
-        if is_rate(metric):
-            return self.measured(metric, mode or "max").since(self.last_stage)
-        if mode is None and "loss" not in metric:
+        mode = mode or mode_of(metric) or ("min" if "loss" in metric else None)
+        if mode is None:
             raise RecordError(f"{metric}: say whether less of it is better (mode min) or more (mode max)")
-        return self.measured(metric, mode or "min")
+        return self._of_stage(metric, mode)
+
+    def _of_stage(self, name: str, mode: Mode | None) -> Curve:
+        """A measurement; what each stage has of its own, since the last one began."""
+        curve = self.measured(name, mode or "max")
+        return curve.since(self.last_stage) if curve.is_outcome else curve
 
     @cached_property
     def measurements(self) -> tuple[str, ...]:
@@ -178,9 +191,15 @@ class Case:
         return self.run.names["measured"]
 
     @property
+    def outcomes(self) -> list[str]:
+        """Measured outcomes of episodes: shares of success before returns, those of evaluations first."""
+        found = [name for name in self.measurements if name.rsplit("/", 1)[-1] in OUTCOMES]
+        return sorted(found, key=lambda name: (not is_rate(name), "eval" not in name))
+
+    @property
     def rates(self) -> list[str]:
         """Measured shares of success, those of evaluations first."""
-        return sorted((name for name in self.measurements if is_rate(name)), key=lambda name: "eval" not in name)
+        return [name for name in self.outcomes if is_rate(name)]
 
     @cached_property
     def gates(self) -> dict[str, SuccessGates]:
@@ -258,11 +277,6 @@ class Case:
     def part(self, count: int) -> str:
         """A count as a share of the run."""
         return percent(count / self.span)
-
-
-def is_rate(name: str) -> bool:
-    """Whether a measurement of that name is a share of episodes that succeeded."""
-    return name.rsplit("/", 1)[-1] == RATE
 
 
 def percent(share: float) -> str:

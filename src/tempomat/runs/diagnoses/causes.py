@@ -151,14 +151,18 @@ def against_plateau(case: Case, count: int) -> str:
     if case.lr.share(count) <= LOW:
         return f"Keep the lr up for longer than {count:_} {case.unit}: a longer decay, or a higher end"
     if case.lr.share(case.last) >= HIGH:
-        return "Let the lr fall to a hundredth of its peak by the end, and see whether the loss falls with it"
+        more = case.curve is not None and case.curve.mode == "max"
+        better = f"{case.curve.name} rises" if more and case.curve is not None else "the loss falls"
+        return f"Let the lr fall to a hundredth of its peak by the end, and see whether {better} with it"
     return "Try a larger batch late in the run, or end it sooner"
 
 
 def of_oscillation(case: Case, curve: Curve, since: int) -> tuple[Cause, ...]:
     """Causes of swings: lr, entropy, aggressive updates, and the batches themselves."""
     found = [*_not_decayed(case), *_entropy(case), _aggressive(case, since)]
-    if not curve.judged_apart:
+    if curve.is_outcome:
+        found.append(Cause("possible", "noise of the episodes", f"{curve.name} is of other episodes each time"))
+    elif not curve.judged_apart:
         found.append(Cause("possible", "noise of the batches", f"{curve.name} may be of another batch each time"))
     return tuple(found)
 

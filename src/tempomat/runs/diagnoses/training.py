@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tempomat.runs.diagnoses import causes
-from tempomat.runs.diagnoses.case import BEYOND, ENOUGH, FEW, LOSSES, RATE, WINDOWS, Case, Curve, number, spread
+from tempomat.runs.diagnoses.case import BEYOND, ENOUGH, FEW, LOSSES, OUTCOMES, WINDOWS, Case, Curve, number, spread
 from tempomat.runs.diagnoses.overfitting import turned
 from tempomat.runs.diagnoses.registry import Seen, diagnosis
 
@@ -56,7 +56,8 @@ def downfall(curve: Curve) -> Downfall | None:
     if len(good) < FEW:
         return None
     costs = good.costs
-    above = costs > costs[0] + WORSE * abs(costs[0])
+    margin = WORSE * abs(costs[0])
+    above = costs > costs[0] + (max(margin, BEYOND * spread(costs)) if curve.is_return else margin)
     last = good.fifth(4)
     share = float(above[-len(last) :].mean())
     if share < MOST:
@@ -81,19 +82,19 @@ def _downfall(good: Curve, count: int, what: str) -> Downfall:
 
 @diagnosis("TD200", "loss-not-judged", "note")
 def loss_not_judged(case: Case) -> Iterator[Seen]:
-    """No loss was recorded, or too few values of it (under 40) to judge its shape.
+    """No loss and no outcome of episodes was recorded, or too few values of it (under 40) to judge its shape.
 
-    Looked for are val_loss, loss and train_loss, in this order; the first with 40 values is taken, or else the one
-    with the most. A run with none of them is judged by its success_rate, of the last stage where it has stages.
+    Looked for are success_rate and episode_return, those under eval/ first and since the last stage began, then
+    val_loss, loss and train_loss; the first with 40 values is taken, or else the one with the most.
 
-    Record one, as in `recorder.write(scheduler, loss=loss.item())`, or name another measurement: `--metric return
-    --mode max`.
+    Record one, as in `recorder.write(scheduler, loss=loss.item())`, or name another measurement: `--metric entropy
+    --mode min`.
     """
     if case.curve is None:
         known = ", ".join(case.measurements) or "nothing"
         yield Seen(
             "measured",
-            f"none of {', '.join((*LOSSES, RATE))} was measured, so how the training went was not looked at. "
+            f"none of {', '.join((*LOSSES, *OUTCOMES))} was measured, so how the training went was not looked at. "
             f"Measured: {known}",
             fix="Name a measurement with --metric NAME and --mode min or max",
         )
@@ -106,7 +107,8 @@ def loss_not_judged(case: Case) -> Iterator[Seen]:
 
 @diagnosis("TD201", "diverges", "error")
 def diverges(case: Case) -> Iterator[Seen]:
-    """The loss ends as NaN or infinite, or four in five values of its last fifth are worse than the first by half.
+    """The loss ends as NaN or infinite, or four in five values of its last fifth are worse than the first by half; for
+    a return, whose 0 means nothing, also by more than its noise.
 
     The lr is too high, nothing warms it up, the gradients explode, or the model was badly initialised. Each is
     weighed by what the record shows: the lr and its share of the peak where it happened, the first values of the
@@ -181,9 +183,9 @@ def oscillates_late(case: Case) -> Iterator[Seen]:
     """The loss is no calmer in the last fifth than in the one before, and swings by more than it still gains.
 
     On data that is the same each time, a swing of 10 % of the level is enough. A loss on training batches swings with
-    the batches, so there it must have grown by half, and beyond chance. A loss below 0.1 % of its first value is left
-    alone, and a success rate, which swings with the episodes. Behind it are an lr that is not decayed enough, an
-    entropy that is too high, or updates that are too aggressive.
+    the batches, and a return with the episodes, so there it must have grown by half, and beyond chance. A return must
+    swing by 10 % of what it gained, too. A loss below 0.1 % of its first value is left alone, and a success rate.
+    Behind it are an lr that is not decayed enough, an entropy that is too high, or updates that are too aggressive.
 
     Let the lr fall to a hundredth of its peak; in reinforcement learning, the entropy coefficient or the clip range
     too.
@@ -196,10 +198,11 @@ def oscillates_late(case: Case) -> Iterator[Seen]:
     grown = now / was if was > 0 else 0.0
     by_chance = float(np.exp(BY_CHANCE / np.sqrt(len(last))))
     needed = CALMED if curve.judged_apart else max(GREW, by_chance)
+    gain = abs(last.level - curve.fifth(0).level) if curve.is_return else 0.0
     gained = float(np.median(before.costs) - np.median(last.costs))
     if curve.is_rate or _learned(case, curve, last.level):
         return
-    if grown < needed or now < RESTLESS * abs(last.level) or now < gained:
+    if grown < needed or now < RESTLESS * max(abs(last.level), gain) or now < gained:
         return
     yield Seen(
         f"measured.{curve.name}",
