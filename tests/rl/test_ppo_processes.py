@@ -158,7 +158,8 @@ def test_a_busy_worker_does_not_outlive_the_one_who_started_it(tmp_path):
     while not sleeping.exists():
         time.sleep(0.01)
     parent.kill()
-    parent.communicate()
+    parent.wait()
+    parent.stdout.close()
     until = time.monotonic() + 60.0
     while alive(pid) and time.monotonic() < until:
         time.sleep(0.01)

@@ -138,6 +138,19 @@ def test_environments_that_cannot_be_brought_back_begin_anew_and_the_event_says_
     assert places.tolist() == [True, False, True, False]  # 11 steps are an episode: 5 and 8, or 8 of a new one
 
 
+def test_an_episode_that_is_begun_anew_is_the_next_one_of_its_environment():
+    envs, others = (make_envs("CartPole-v1", 2, seed=4, vectorize=False) for _ in range(2))
+    envs.reset()
+    envs.step(np.ones(2, np.int64))
+    anew: Any = others.begin_anew(envs.state_dict())
+    waiting = {0, 1}
+    while waiting:
+        step: Any = envs.step(np.ones(2, np.int64))
+        for place in waiting & set(np.flatnonzero(step.terminated_N).tolist()):
+            np.testing.assert_array_equal(step.observation[place], anew[place])
+            waiting.remove(place)
+
+
 def test_a_state_of_another_kind_of_environments_is_an_error_in_any_case():
     worker = Worker(spec_of(0, vectorize=True))
     request = {"gamma": 1.0, "noise": 0.0, "keep_ends": False, "version": 0, "statistics": {}}
@@ -326,6 +339,17 @@ def test_statistics_of_several_are_those_of_all_samples_together():
     assert apart.count == together.count
     np.testing.assert_allclose(apart.mean, together.mean, rtol=1e-12)
     np.testing.assert_allclose(apart.var, together.var, rtol=1e-12)
+
+
+def test_a_worker_scales_by_the_runs_statistics():
+    request = {"gamma": 1.0, "noise": 0.0, "keep_ends": False, "version": 0, "weights": pool_of()[0]._weights}
+    seen = []
+    for deviation in (1.0, 2.0):
+        statistics = {"observation ": {"mean": np.zeros(4), "var": np.full(4, deviation**2), "count": 1e12}}
+        worker = Worker(spec_of(0, normalize_observation=True))
+        reply: Any = worker.fulfil(Request(length=1, num_envs=2, statistics=statistics, **request))
+        seen.append(reply.rollout.observation_TNO[0])
+    np.testing.assert_allclose(seen[0], 2.0 * seen[1], rtol=1e-6)
 
 
 def test_the_runs_normalizer_takes_in_what_every_worker_has_seen_once():
