@@ -31,7 +31,7 @@ $(STAMP):
 	@echo "Building .venv; PyTorch and JAX are the large part."
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@$(PIP) 'pip>=25.1'  # the first that knows --group
-	@$(PIP) --editable '.[demo,rl,dmc]' --group test --group oracles --group hosts
+	@$(PIP) --editable '.[demo,rl,dmc,sweep]' --group test --group oracles --group hosts
 	@$(PIP) --no-deps timm  # its torchvision would bring a second PyTorch
 	@echo "$(CURDIR) $(REQUIREMENTS)" > $@
 
@@ -41,11 +41,12 @@ demo: $(STAMP) ## train on real digits under a plan, against a constant learning
 test: $(STAMP) ## lint, then every test, doctest and layer contract; the tests run even if lint fails
 	@status=0; $(MAKE) --no-print-directory lint || status=$$?; $(PY) -m pytest $(PYTEST_ARGS) || status=$$?; exit $$status
 
-test-hosts: .venv/rllib ## every host framework for real, RLlib too, which adds 400 MB
-	@$(PY) -m pytest $(PYTEST_ARGS) tests/hosts tests/convert/test_convert_export.py tests/faults/test_faults_hosts.py
+test-hosts: .venv/ray ## every host framework for real, RLlib too, and rollouts on a Ray cluster, which adds 400 MB
+	@status=0; $(PY) -m pytest $(PYTEST_ARGS) tests/hosts tests/convert/test_convert_export.py tests/faults/test_faults_hosts.py || status=$$?; \
+		$(PY) -m pytest tests/rl/test_ppo_ray.py || status=$$?; exit $$status
 
-.venv/rllib: $(STAMP)
-	@$(PIP) --group rllib
+.venv/ray: $(STAMP)
+	@$(PIP) --group ray
 	@touch $@
 
 lint: $(STAMP) ## ruff and pyright

@@ -6,6 +6,7 @@ all, each with everything saved, and the same command in the same folder goes on
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shlex
 import shutil
@@ -121,7 +122,8 @@ class Sweep:
             self._meeting.mkdir(parents=True)
         except OSError as error:
             raise RecordError(f"{self.folder}: cannot be the sweep's folder: {error.strerror}. Name another") from error
-        os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # Ray takes lines for the same that differ in their numbers
+        if self.launcher == "ray":
+            os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # Ray takes lines for the same that differ in their numbers
         parallel = self.launcher == "joblib"
         before = {number: signal.getsignal(number) for number in SIGNALS} if parallel else {}
         try:
@@ -170,6 +172,8 @@ class Sweep:
             raise self._failed(name, f"{self.here}: where the program runs is not there: {error.strerror}") from None
         if self._interrupted:
             return
+        if multiprocessing.get_start_method(allow_none=True) == "loky":
+            multiprocessing.set_start_method(None, force=True)  # joblib's; no process of a run's own could begin by it
         with self._present():
             try:
                 result = train()

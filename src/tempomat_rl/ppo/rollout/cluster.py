@@ -1,5 +1,8 @@
 """A Ray cluster for a program: the one that runs already, or one that is started for it and ends with it."""
 
+# Ray need not be installed.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import os
@@ -8,7 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tempomat.core import MissingExtra, TempomatError
 
@@ -60,30 +63,30 @@ def join(address: str | None, num_cpus: int) -> Joined:
             )
             raise ClusterError(
                 f"{where}: no cluster could be joined or started: {str(error).strip()}. Start one with `ray start "
-                "--head`, or take ray_address=local for one of the run's own"
+                "--head`, with RAY_AUTH_MODE=token here if its nodes share a token; or take ray_address=local for one "
+                "of the run's own"
             ) from error
     return Joined(ray, str(ray.get_runtime_context().gcs_address), ours)
 
 
 def _init(ray: Any, address: str | None, num_cpus: int) -> None:
-    found = _found(address)
-    if found:
-        ray.init(address=found, **_QUIET)
+    if _runs(address):
+        ray.init(address=address, **_QUIET)
         return
     with _loopback():
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **_QUIET)
 
 
-def _found(address: str | None) -> str | None:
-    """`host:port` of the cluster that is meant; None where one of the program's own is."""
+def _runs(address: str | None) -> bool:
+    """Whether a cluster runs that is meant; if not, one of the program's own is."""
     from ray._private import services
 
     named = os.environ.get("RAY_ADDRESS") if address in (None, "auto") else address
     if "://" in (named or ""):
         raise ValueError("workers are not reached through Ray's client. Run the program on a node, with host:port")
-    found = services.canonicalize_bootstrap_address(address)
+    found = cast("Any", services).canonicalize_bootstrap_address(address)
     if found is None:
-        return None
+        return False
     try:
         host, _, port = found.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
@@ -92,8 +95,8 @@ def _found(address: str | None) -> str | None:
             raise ConnectionError(
                 f"nothing answers at {found} ({error})"
             ) from error  # Ray itself would try for minutes
-        return None  # Ray remembers clusters that were killed
-    return found
+        return False  # Ray remembers clusters that were killed
+    return True
 
 
 @contextmanager
@@ -101,15 +104,15 @@ def _loopback() -> Iterator[None]:
     """A cluster that is started meanwhile listens on 127.0.0.1 alone, as Ray's do on macOS and Windows."""
     from ray._private import ray_constants
 
-    name, constants = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", vars(ray_constants)
-    before = os.environ.get(name), constants.get("ENABLE_RAY_CLUSTER")
-    os.environ[name], constants["ENABLE_RAY_CLUSTER"] = "0", False  # for its processes, and for this one
+    name, constants = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", cast("Any", ray_constants)
+    named, before = os.environ.get(name), getattr(constants, "ENABLE_RAY_CLUSTER", True)
+    os.environ[name], constants.ENABLE_RAY_CLUSTER = "0", False  # for its processes, and for this one
     try:
         yield
     finally:
+        constants.ENABLE_RAY_CLUSTER = before
         os.environ.pop(name)
-        os.environ.update({} if before[0] is None else {name: before[0]})
-        constants["ENABLE_RAY_CLUSTER"] = before[1]
+        os.environ.update({} if named is None else {name: named})
 
 
 @contextmanager
