@@ -22,13 +22,13 @@ from rl.test_ppo_workers import config, whole
 import tempomat
 from tempomat.cli import main as tempomat_command
 from tempomat.core import MissingExtra
-from tempomat_rl.ppo.rollout import cluster as joining
 from tempomat_rl.ppo.rollout import make_transport
-from tempomat_rl.ppo.rollout.cluster import ClusterError
 from tempomat_rl.ppo.rollout.pool import Pool
 from tempomat_rl.ppo.rollout.source import Wanted
 from tempomat_rl.ppo.rollout.transport import WorkerFailed
 from tempomat_rl.ppo.train import Training
+from tempomat_rl.program import cluster as joining
+from tempomat_rl.program.cluster import ClusterError
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Ray's own, where nodes start
 LONG = 120.0
@@ -301,5 +301,5 @@ def test_a_killed_cluster_that_ray_remembers_is_none_unless_it_is_asked_for(monk
 
 def test_without_ray_the_command_that_installs_it_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtra, match=r"rollout=ray needs the package ray: pip install 'tempomat\[ray\]'"):
+    with pytest.raises(MissingExtra, match=r"Ray is not installed: pip install 'tempomat\[ray\]'"):
         make_transport("ray", spec_of, 1, timeout_s=LONG)

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Sweep:
         """
         code: Any = None
         try:
-            with self._launched():
+            with self._launched(), self._joined(written):
                 run()
         except TempomatError as error:
             raise SystemExit(str(error)) from None
@@ -134,6 +135,25 @@ class Sweep:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def _joined(self, written: Sequence[str]) -> Iterator[None]:
+        """The cluster of a Ray sweep, unless the command line says how Ray is begun.
+
+        Hydra's launcher would begin one that other machines reach.
+        """
+        if self.launcher != "ray" or any("hydra.launcher.ray.init." in one for one in written):
+            yield
+            return
+        from tempomat_rl.program.cluster import join
+
+        joined = join(None, os.cpu_count() or 1, shows=True)
+        try:
+            yield
+        finally:
+            time.sleep(1.0)  # what runs print at their end comes a moment later
+            if joined.ours_to_leave:
+                joined.ray.shutdown()
 
     def _pass_on(self, number: int, _: Any) -> None:
         self._interrupt()

@@ -20,10 +20,10 @@ from typing import Any, final
 
 import tempomat
 from tempomat.core import TempomatError
-from tempomat_rl.ppo.rollout.cluster import ClusterError, join
 from tempomat_rl.ppo.rollout.messages import Message, Weights, WorkerSpec
 from tempomat_rl.ppo.rollout.transport import WorkerFailed, WorkerLost
 from tempomat_rl.ppo.rollout.worker import Answer, Worker, answer, opened, use_one_thread
+from tempomat_rl.program.cluster import ClusterError, join
 
 _WHY = re.compile(r"because (.+?)(?:\.\s|$)")
 _BROKEN = re.compile(r"RPC error: (.+?) rpc_code")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 from tempomat.core import MissingExtra, TempomatError
 
 _PATIENCE_S = 10.0
-_QUIET: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+_QUIET: dict[str, Any] = {"logging_level": "ERROR"}
 
 
 class ClusterError(TempomatError):
@@ -33,7 +33,7 @@ class Joined(NamedTuple):
     """False where the program had joined it before, and goes on with it afterwards"""
 
 
-def join(address: str | None, num_cpus: int) -> Joined:
+def join(address: str | None, num_cpus: int, *, shows: bool = False) -> Joined:
     """Join a cluster, or start one that `ray.shutdown()`, or the end of this process, ends.
 
     One that is started listens on 127.0.0.1 alone, where nobody else reaches it, and has no dashboard.
@@ -42,6 +42,7 @@ def join(address: str | None, num_cpus: int) -> Joined:
         address: `host:port`; `auto` for a cluster that runs; `local` for one of the program's own; None for the one
             that `RAY_ADDRESS` names or that `ray start` started on this machine, else one of the program's own.
         num_cpus: of one that is started: as many workers fit in.
+        shows: whether what its processes print is shown here.
 
     Raises:
         MissingExtra: Ray is not installed.
@@ -51,12 +52,12 @@ def join(address: str | None, num_cpus: int) -> Joined:
         import ray
         import ray.exceptions
     except ImportError:
-        raise MissingExtra("rollout=ray needs the package ray: pip install 'tempomat[ray]'") from None
+        raise MissingExtra("Ray is not installed: pip install 'tempomat[ray]'") from None
     ours = not ray.is_initialized()
     if ours:
         try:
             with _handlers_kept():
-                _init(ray, address, num_cpus)
+                _init(ray, address, num_cpus, shows)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             where = (
                 f"ray_address={address}" if address else "ray_address: none, so RAY_ADDRESS or this machine's cluster"
@@ -69,12 +70,12 @@ def join(address: str | None, num_cpus: int) -> Joined:
     return Joined(ray, str(ray.get_runtime_context().gcs_address), ours)
 
 
-def _init(ray: Any, address: str | None, num_cpus: int) -> None:
+def _init(ray: Any, address: str | None, num_cpus: int, shows: bool) -> None:
     if _runs(address):
-        ray.init(address=address, **_QUIET)
+        ray.init(address=address, log_to_driver=shows, **_QUIET)
         return
     with _loopback():
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **_QUIET)
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=shows, **_QUIET)
 
 
 def _runs(address: str | None) -> bool:
