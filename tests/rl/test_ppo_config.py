@@ -197,3 +197,17 @@ def test_a_missing_hydra_names_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "hydra", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tempomat\[rl\]'"):
         compose([])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["rollout=process", "num_workers=5", "num_envs=2"], True),
+        (["rollout=process", "num_workers=2", "num_envs=2"], False),
+        (["num_workers=5", "num_envs=2"], False),
+        (["rollout=process", "num_workers=5", "num_envs=linear(2,8)"], False),
+    ],
+)
+def test_workers_that_never_have_an_environment_are_told_of(overrides, said):
+    told = [line for line in lines(compose(overrides)) if "have no environment" in line]
+    assert told == (["  note: 3 of 5 workers have no environment: num_envs is 2"] if said else [])

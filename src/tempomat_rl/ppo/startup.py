@@ -25,8 +25,16 @@ def lines(config: PPOConfig) -> Iterator[str]:
         yield f"  {name:<{width}}  {describe(node, config.total_env_steps)}"
     for one in findings(config):
         yield f"  {one.severity} {one.code}: {one.message} [{one.path.removeprefix('schedules.')}]"
-    for note in config.notes:
+    for note in (*config.notes, *_idle(config)):
         yield f"  note: {note}"
+
+
+def _idle(config: PPOConfig) -> Iterator[str]:
+    """Workers that never have an environment."""
+    envs = config.plan["num_envs"]
+    if config.rollout != "local" and isinstance(envs, tm.Constant) and envs(0) < config.num_workers:
+        idle = config.num_workers - int(envs(0))
+        yield f"{idle} of {config.num_workers} workers have no environment: num_envs is {envs(0):g}"
 
 
 def describe(node: tm.Node, total: int) -> str:
