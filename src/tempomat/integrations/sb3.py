@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -21,7 +21,8 @@ try:
 except ImportError as error:
     raise MissingExtra("tempomat.integrations.sb3 needs Stable-Baselines3: pip install stable-baselines3") from error
 
-from tempomat.integrations.sb3_places import Attribute, attribute, no_place, optimizers, tag
+from tempomat.integrations.sb3_noise import in_vain, sigma
+from tempomat.integrations.sb3_places import Attribute, attribute, no_place, optimizers, place_name, tag
 from tempomat.torch.targets import GroupTarget, bind
 
 __all__ = ["TempomatCallback"]
@@ -41,9 +42,10 @@ class TempomatCallback(BaseCallback):
 
     Entries: `lr` of every optimizer, or `actor.lr`, `critic.lr` (SAC, TD3, DDPG) and `ent_coef.lr` (SAC's entropy
     optimizer), and any other param-group key alike; `ent_coef`, `vf_coef`, `target_kl`, `max_grad_norm`, `clip_range`,
-    `clip_range_vf`, `n_epochs`, `gamma`, `gae_lambda` (PPO, A2C), `exploration_rate` (DQN), `tau`, `batch_size`,
-    `gradient_steps`, `target_policy_noise`, ... . Tempomat's names `entropy_coef`, `value_coef`, `grad_clip`, `epsilon`
-    mean the same. SAC's `ent_coef` can be scheduled where it is a number.
+    `clip_range_vf`, `n_epochs`, `gamma`, `gae_lambda` (PPO, A2C), `exploration_rate` (DQN), `action_noise` (the sigma
+    of what TD3, DDPG or SAC adds to actions; `action_noise[1]` of one action), `tau`, `batch_size`, `gradient_steps`,
+    `target_policy_noise`, ... . Tempomat's names `entropy_coef`, `value_coef`, `grad_clip`, `epsilon`, `noise` mean the
+    same. SAC's `ent_coef` can be scheduled where it is a number.
 
     Controllers see what SB3 logs, by the last part of its name: `ep_rew_mean`, `ep_len_mean`, `success_rate` after a
     rollout, `approx_kl`, `value_loss`, ... after an update; other measurements through `observe`.
@@ -53,7 +55,7 @@ class TempomatCallback(BaseCallback):
     and `load` carry it, and a further `learn(..., reset_num_timesteps=False, callback=...)` goes on exactly.
 
     Logged: `train/learning_rate`, `train/actor_learning_rate`, `train/ent_coef`, `train/clip_range`, ...,
-    `rollout/exploration_rate`.
+    `rollout/exploration_rate`, `rollout/action_noise`.
 
     Args:
         plan: with `clock="env_steps"`; single schedules may be tied to `episodes`.
@@ -175,6 +177,7 @@ class TempomatCallback(BaseCallback):
             self._go_on()
             if ended:
                 self._observe_episodes()
+            self._log_places("rollout/")
         return True
 
     def _on_rollout_end(self) -> None:
@@ -277,9 +280,13 @@ class TempomatCallback(BaseCallback):
         ]
         self._attributes = {}
         for name in names:
-            place = None if name in self._given else attribute(self.model, name, faults)
+            if name in self._given:
+                continue
+            place = sigma(self.model, name, names, faults) or attribute(self.model, name, faults)
             if place is not None:
                 self._attributes[name] = place
+        faults += in_vain(self.model, self._attributes)
+        faults += _twice(self._attributes)
         placed = {*self._attributes, *self._given, *(fault.path for fault in faults)}
         keys = {key for one in found.values() for group in one.param_groups for key in group}
         in_groups = [name for name in names if name not in placed and entry_name(name).key in keys]
@@ -350,19 +357,31 @@ class TempomatCallback(BaseCallback):
     def _check_nobody_else_wrote(self) -> None:
         for name, place in self._attributes.items():
             held, expected = place.read(), self.engine.tracks[name].asked
-            if abs(held - expected) > 1e-6 * abs(expected):  # a tensor of SB3's holds float32
+            if not abs(held - expected) <= 1e-6 * abs(expected):  # a tensor of SB3's holds float32; NaN is foreign too
                 raise BindingError(
                     f"{name}: somebody else wrote {held!r}; the plan had written {expected!r}. Remove the other writer"
                 )
 
     def _log(self) -> None:
-        for name, place in self._attributes.items():
-            if place.log is not None:
-                self.logger.record(place.log, self.engine.tracks[name].asked)
+        self._log_places("train/")
         for name in self._groups:
             self.logger.record(tag(name), self.engine.tracks[name].asked)
         for name in self._given:
             self.logger.record(f"train/{name}", self.engine.tracks[name].asked)
+
+    def _log_places(self, kind: str) -> None:
+        for name, place in self._attributes.items():
+            if place.log is not None and place.log.startswith(kind):
+                self.logger.record(place.log, self.engine.tracks[name].asked)
+
+
+def _twice(names: Iterable[str]) -> Iterator[Fault]:
+    """Entries that mean the same place under two names."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(place_name(name), name)
+        if other != name:
+            yield Fault(name, f"is the same as {other}. One writer per value: remove one")
 
 
 def _callbacks(top: Any) -> list[Any]:

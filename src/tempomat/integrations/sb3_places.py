@@ -20,6 +20,8 @@ _ALIASES = {
     "noise_clip": "target_noise_clip",
     "epochs_per_batch": "n_epochs",
     "epsilon": "exploration_rate",
+    "noise": "action_noise",
+    "exploration_noise": "action_noise",
 }
 """Tempomat's names for what SB3 calls otherwise; SB3's own are taken as well."""
 
@@ -46,6 +48,13 @@ class Attribute:
     write: Callable[[float], None]
     read: Callable[[], float]
     log: str | None
+
+
+def place_name(name: str) -> str:
+    """SB3's name of an entry that is a hyperparameter of the model, whichever name the plan has for it."""
+    entry = entry_name(name)
+    key = _ALIASES.get(entry.key, entry.key)
+    return f"{entry.group + '.' if entry.group else ''}{key}{'' if entry.index is None else f'[{entry.index}]'}"
 
 
 def tag(name: str) -> str:
@@ -122,6 +131,7 @@ def no_place(model: Any, name: str, keys: set[str]) -> str:
         for key in ("ent_coef", "clip_range", "clip_range_vf", "exploration_rate", *_FLOATS, *_WHOLE)
         if hasattr(model, key)
     ]
+    known += ["action_noise"] if model.action_noise is not None else []
     known += sorted(keys - {"params", "initial_lr", "name"})
     key = entry_name(name).key
     return (

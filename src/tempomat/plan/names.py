@@ -58,6 +58,9 @@ HYPERPARAMETERS: dict[str, Range] = {
         ("ema_decay", "dropout", "epsilon", "label_smoothing", "gamma", "gae_lambda", "tau", "mixup"), _SHARE
     ),
     **dict.fromkeys(("noise", "difficulty", "stage", "loss_weight", "value_coef", "grad_noise"), _NOT_NEGATIVE),
+    # of exploration and of TD3's target: SB3's names and CleanRL's; SB3 builds DDPG as TD3 with a noise clip of 0
+    "exploration_rate": _SHARE,
+    **dict.fromkeys(("action_noise", "exploration_noise", "target_policy_noise", "target_noise_clip"), _NOT_NEGATIVE),
     **dict.fromkeys(("beta", "kl_coef", "kl_coeff"), _NOT_NEGATIVE),  # of a divergence: papers' name, TRL's, RLlib's
     **dict.fromkeys(("entropy_coef", "ent_coef", "entropy_coeff"), ANY),  # CleanRL's word, SB3's, RLlib's
     "sampling_power": ANY,
