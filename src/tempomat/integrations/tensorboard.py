@@ -123,20 +123,22 @@ class _Events:
     """An event file of our own, by TensorBoard's library: what PyTorch's `SummaryWriter` wraps, without PyTorch."""
 
     def __init__(self, folder: Path, after: int | None) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.compat.proto import event_pb2
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         events: Any = event_pb2
-        summaries: Any = summary_pb2
-        self._event, self._summary = events.Event, summaries.Summary
+        self._event = events.Event
         self._writer = EventFileWriter(str(folder))
         if after is not None:
             start = events.SessionLog(status=events.SessionLog.START)
             self._writer.add_event(self._event(step=after + 1, wall_time=time.time(), session_log=start))
 
     def add(self, scalars: Scalars, step: int) -> None:
-        values = [self._summary.Value(tag=name, simple_value=value) for name, value in scalars]
-        self._writer.add_event(self._event(step=step, wall_time=time.time(), summary=self._summary(value=values)))
+        event = self._event(step=step, wall_time=time.time())
+        add = event.summary.value.add  # in place: a message that is handed over is copied
+        for name, value in scalars:
+            add(tag=name, simple_value=value)
+        self._writer.add_event(event)
 
     def flush(self) -> None:
         self._writer.flush()

@@ -125,6 +125,7 @@ class Engine:
         self.events: list[Event] = []
         self.started = False
         self._ticking = [track for track in self.tracks.values() if track.clock == self.clock]
+        self._moving = [track for track in self.tracks.values() if not track.still]
         self._mixed = any(track.clock is None for track in self.tracks.values())
         self._first, self._length = 0, 0
 
@@ -264,7 +265,7 @@ class Engine:
         moved = {unit for unit, count in counts.items() if count != self.counts.get(unit)}
         touched = [
             track
-            for track in tracks.values()
+            for track in (tracks.values() if schedules else self._moving)
             if track.name in schedules or (not track.still and (track.clock in moved if track.clock else bool(moved)))
         ]
         fresh = {track.name: track.at(counts, self.clock, schedules.get(track.name)) for track in touched}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, final
 
 from tempomat.core.errors import Fault, TempomatError, list_faults, shown
@@ -171,9 +171,9 @@ NETWORK_RULES: dict[str, Rule] = {
 def refuse(settings: UpdateSettings | NetworkSettings, rules: Mapping[str, Rule]) -> None:
     """Every value that breaks its rule, at once."""
     faults = [
-        Fault(one.name, f"{rules[one.name][0]}, got {shown(getattr(settings, one.name))}")
-        for one in fields(settings)
-        if not rules[one.name][1](getattr(settings, one.name))
+        Fault(name, f"{text}, got {shown(getattr(settings, name))}")
+        for name, (text, holds) in rules.items()
+        if not holds(getattr(settings, name))
     ]
     if faults:
         raise LearnerError(list_faults(type(settings).__name__, faults), faults)

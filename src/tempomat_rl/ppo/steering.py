@@ -60,6 +60,7 @@ class Steering:
         engine.start()
         self._heard = frozenset(rule.metric for track in engine.tracks.values() for rule in track.tree.controllers)
         self._within = any(track.clock != engine.clock for track in engine.tracks.values())
+        self._learned = [(word, name) for name, word in _LEARNED.items() if name in engine.tracks]
 
     def _write(self, name: str, value: float) -> None:
         self._applied[name] = int(value) if name in WHOLE else value
@@ -168,7 +169,8 @@ class Steering:
         if self._prepared is None:
             rate = self._applied.get("lr")
             values: dict[str, Any] = {"policy_lr": rate, "value_lr": rate, "max_grad_norm": None}
-            values |= {word: self._applied[name] for name, word in _LEARNED.items() if name in self._applied}
+            for word, name in self._learned:
+                values[word] = self._applied[name]
             self._prepared = UpdateSettings(**values, normalize_advantage=self._normalize_advantage)
         return self._prepared
 
