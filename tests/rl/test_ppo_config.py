@@ -104,7 +104,7 @@ def test_none_leaves_an_entry_out_and_networks_can_have_rates_of_their_own():
             ["lr: must be a number", "clip_range: comes to -1", "gamma: comes to 1.5", "seed: must be"],
         ),
         (["lr=exp(1,2)"], ["lr: no shape exp"]),
-        (["lr=linear(1)"], ["lr: linear(init_value, end_value, duration) takes 3 values, got 1"]),
+        (["lr=linear(1)"], ["lr: linear(init_value, end_value, duration) takes 2 to 3 values, got 1"]),
         (["lr_schedule=cosin"], ["lr_schedule: no shape 'cosin'. Did you mean cosine?"]),
         (["clip_range_schedule=kl_adaptive"], ["clip_range_schedule: no shape 'kl_adaptive'"]),
         (["lr=kl_adaptive(1e-3,0.01)", "lr_schedule=cosine"], ["lr_schedule: lr has no value of its own"]),

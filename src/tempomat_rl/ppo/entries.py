@@ -165,7 +165,8 @@ def _called(name: str, arguments: list[str]) -> dict[str, Any]:
     if names is None:
         raise ValueError(f"no shape {name}(...).{did_you_mean(name, _CALLS)} Shapes: {', '.join(_CALLS)}")
     if not 2 <= len(arguments) <= len(names):
-        raise ValueError(f"{name}({', '.join(names)}) takes {len(names)} values, got {len(arguments)}")
+        many = "2 values" if len(names) == 2 else f"2 to {len(names)} values"
+        raise ValueError(f"{name}({', '.join(names)}) takes {many}, got {len(arguments)}")
     numbers = dict(zip(names, arguments, strict=False))
     duration = numbers.pop("duration", "100%")
     data = {"type": name, **{key: float(parse_number(one)) for key, one in numbers.items()}}
