@@ -32,6 +32,12 @@ SMALL = [
     "curriculum.success_rate=0.01",
 ]
 
+TINY_PPO = (
+    "total_env_steps=600", "num_envs=4", "rollout_length=16", "minibatch_size=32", "epochs_per_batch=2",
+    "network.policy_layers=[8]",
+)  # fmt: skip
+"""A run of PPO of a second."""
+
 
 def config(folder: Path, *more: str) -> Config:
     return compose([*SMALL, f"checkpoint_dir={folder}", *more])

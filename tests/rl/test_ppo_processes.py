@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from rl.test_ppo_rollout import local_of, made, pool_of, spec_of
+from rl.workers import wait_shortly
 
 from tempomat_rl.ppo.rollout import make_transport, processes
 from tempomat_rl.ppo.rollout.pool import Pool
@@ -105,14 +106,8 @@ def test_an_environment_in_trouble_is_waited_for_replaced_or_reported(trouble, t
             with pytest.raises(WorkerFailed, match=r"rollout worker 0: ZeroDivisionError: no such place\n"):
                 pool.receive()
             return
-        start = transport.start
-
-        def starting(place):
-            transport._timeout_s = LONG  # a slow machine is no silence
-            start(place)
-
-        transport.start = starting
-        transport._timeout_s = 0.2 if trouble == "sleeps" else LONG
+        if trouble == "sleeps":
+            wait_shortly(transport, LONG)
         found += made(pool, (4, 1))
         (event,) = pool.take_news()
         assert event["why"] == ("silent for 0.2 s" if trouble == "sleeps" else "exited with code 3")

@@ -18,6 +18,7 @@ from rl.test_ppo_resume import numbers, rows
 from rl.test_ppo_rollout import made, pool_of, spec_of, told
 from rl.test_ppo_sweep import alone, ended, folders, sweep
 from rl.test_ppo_workers import config, whole
+from rl.workers import wait_shortly
 
 import tempomat
 from tempomat.cli import main as tempomat_command
@@ -29,6 +30,7 @@ from tempomat_rl.ppo.rollout.transport import WorkerFailed
 from tempomat_rl.ppo.train import Training
 from tempomat_rl.program import cluster as joining
 from tempomat_rl.program.cluster import ClusterError
+from tempomat_rl.program.sweeping import Sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Ray's own, where nodes start
 LONG = 120.0
@@ -176,14 +178,8 @@ def test_an_environment_in_trouble_is_waited_for_replaced_or_reported(cluster, t
             with pytest.raises(WorkerFailed, match=r"rollout worker 0: ZeroDivisionError: no such place\nTraceback"):
                 pool.receive()
             return
-        start = transport.start
-
-        def starting(place):
-            transport._timeout_s = LONG  # a slow machine is no silence
-            start(place)
-
-        transport.start = starting
-        transport._timeout_s = 0.2 if trouble == "sleeps" else LONG
+        if trouble == "sleeps":
+            wait_shortly(transport, LONG)
         last = pool.receive()
         (event,) = pool.take_news()
         assert event["why"].startswith("silent for 0.2 s" if trouble == "sleeps" else "its worker process has died")
@@ -264,6 +260,17 @@ def test_a_cluster_of_the_runs_own_listens_to_this_machine_alone_and_ends_with_i
 def wait_for_end(pids):
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         time.sleep(0.05)
+
+
+def test_a_sweeps_own_cluster_listens_to_this_machine_alone_unless_the_command_line_begins_ray(monkeypatch, tmp_path):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    one = Sweep(tmp_path, tmp_path, "ray")
+    with one._joined(["-m", "seed=1"]):
+        assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+    assert not ray.is_initialized()
+    with one._joined(["-m", "hydra.launcher.ray.init.address=auto"]):
+        assert not ray.is_initialized()
 
 
 def test_a_cluster_that_a_program_had_joined_stays_joined(cluster):

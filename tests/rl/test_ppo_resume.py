@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rl.runs import never, plain, table
+from rl.runs import TINY_PPO, never, plain, table
 
 from tempomat.core import StateError
 from tempomat.runs import read_run
@@ -14,12 +14,7 @@ from tempomat_rl.ppo.config import compose
 from tempomat_rl.ppo.train import Training, train
 
 SMALL = [
-    "total_env_steps=600",
-    "num_envs=4",
-    "rollout_length=16",
-    "minibatch_size=32",
-    "epochs_per_batch=2",
-    "network.policy_layers=[8]",
+    *TINY_PPO,
     "eval_every=250",
     "log_every=100",
     "save_every=200",

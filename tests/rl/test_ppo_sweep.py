@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from rl.runs import TINY_PPO
 from rl.test_ppo_resume import rows
 
 from tempomat.cli import main as tempomat
@@ -23,12 +24,7 @@ from tempomat_rl.program import sweeping
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "env=CartPole-v1",
-    "total_env_steps=600",
-    "num_envs=4",
-    "rollout_length=16",
-    "minibatch_size=32",
-    "epochs_per_batch=2",
-    "network.policy_layers=[8]",
+    *TINY_PPO,
     "num_eval_episodes=2",
     "num_final_episodes=3",
 ]

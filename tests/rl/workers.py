@@ -49,6 +49,17 @@ class Here:
         self.closed = True
 
 
+def wait_shortly(transport, long):
+    """For the worker there is; for one that takes its place, long: a slow machine is no silence."""
+    start = transport.start
+
+    def starting(place):
+        transport._timeout_s = long
+        start(place)
+
+    transport.start, transport._timeout_s = starting, 0.2
+
+
 class Troubled(gymnasium.Env):
     """Counts its steps, and at one of them does what it is told: sleeps, raises or exits.
 
