@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import outcomes
+from measuring import at_least_one
 from numpy.typing import NDArray
 from writing import machine, replace
 
@@ -239,7 +240,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gates", action="store_true", help="time the curriculum instead of comparing schedules")
     parser.add_argument("--report", action="store_true", help="only write the tables")
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time in the comparison")
+    parser.add_argument("--workers", type=at_least_one, default=2, help="runs at a time in the comparison")
     options = parser.parse_args()
     complete = True
     if options.gates:

@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -24,6 +25,14 @@ Work = Callable[[], object]
 
 TURN = 0.04
 """Seconds that a contender's turn lasts at least: a fast one is called more often than a slow one."""
+
+
+def at_least_one(text: str) -> int:
+    """How many of something, on a command line."""
+    count = int(text)
+    if count < 1:
+        raise ArgumentTypeError(f"must be at least 1, got {count}")
+    return count
 
 
 def processor_time() -> float:

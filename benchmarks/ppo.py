@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import Check, pin
+from measuring import Check, at_least_one, pin
 
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("goal", "speed", "share")
@@ -254,7 +254,7 @@ def _run_one(contender: str, settings: str, total: str, seed: str, *, goal: bool
 def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES), help="figures to measure")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs to the goal of each contender")
+    parser.add_argument("--seeds", type=at_least_one, default=SEEDS, help="runs to the goal of each contender")
     parser.add_argument("--core", type=int, help="the core to be pinned to; the last one otherwise")
     parser.add_argument("--run", nargs=4, metavar=("CONTENDER", "SETTINGS", "TOTAL", "SEED"), help=argparse.SUPPRESS)
     parser.add_argument("--goal", action="store_true", help=argparse.SUPPRESS)

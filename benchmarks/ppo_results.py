@@ -24,6 +24,7 @@ from pathlib import Path
 import ppo_effects
 import ppo_report
 import writing
+from measuring import at_least_one
 from ppo_arms import PARTS, TOY, WHOLE, Scale
 from ppo_running import ROOT, Broken, Runs, carry_out
 
@@ -74,8 +75,8 @@ def main(arguments: Sequence[str] | None = None, *, runs: Runs | None = None) ->
 def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, help="a part of it")
-    parser.add_argument("--seeds", type=int, help="as many, from 0 on")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--seeds", type=at_least_one, help="as many, from 0 on")
+    parser.add_argument("--jobs", type=at_least_one, default=1, help="runs at a time")
     parser.add_argument("--report", action="store_true", help="only write the tables and the picture")
     parser.add_argument("--toy", action="store_true", help="seconds instead of hours; the figures mean nothing")
     parser.add_argument("--out", type=Path, help="a folder for runs and results instead of the usual ones")

@@ -23,6 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from measuring import at_least_one
+
 RESULTS = Path(__file__).parent / "results"
 TURNS, BATCHES = 6, 10
 ENVS = ("Acrobot-v1", "Pendulum-v1")
@@ -79,7 +81,7 @@ def as_markdown(measured: dict[str, dict[str, dict[str, float]]], where: dict[st
 def main() -> int:
     """Measure, print, and keep the result of a whole run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=TURNS, help="of each contender")
+    parser.add_argument("--turns", type=at_least_one, default=TURNS, help="of each contender")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     from writing import machine, replace

@@ -180,3 +180,11 @@ def test_a_command_of_the_guide_composes(several, overrides):
     first = [f"{name}={value.split(',')[0]}" for name, _, value in (one.partition("=") for one in overrides)]
     config = compose(first if several else overrides)
     assert several or config.rollout == "ray"
+
+
+def test_a_launcher_that_does_not_exist_is_told_with_those_that_do():
+    told = "hydra/launcher=jobli: no such launcher. Did you mean joblib? Launchers: basic, joblib, ray"
+    with pytest.raises(SystemExit, match=f"^{re.escape(told)}$"):
+        main(argv=["-m", "seed=1,2", "hydra/launcher=jobli"])
+    with pytest.raises(SystemExit, match=r"hydra\.sweeep"):  # other mistakes keep their own words
+        main(argv=["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.sweeep.dir=x"])

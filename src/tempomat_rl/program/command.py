@@ -104,11 +104,16 @@ class Command(Generic[AnyConfig]):
 
     def _sweep(self, given: Sequence[str], cfgs: Path) -> tuple[Sweep, list[str]]:
         """The sweep of a command line, and that line with what the sweep's launcher needs besides."""
-        from tempomat_rl.program.sweeping import Sweep, require
+        from tempomat_rl.program.sweeping import Sweep, no_launcher, require
 
         chosen = [one.partition("=")[2] for one in given if one.lstrip("+").startswith("hydra/launcher=")]
         needed = require(chosen[-1]) if chosen else ()
-        own = self.composed([one for one in given if one.lstrip("+").startswith(("hydra.", "hydra/"))], cfgs).hydra
+        try:
+            own = self.composed([one for one in given if one.lstrip("+").startswith(("hydra.", "hydra/"))], cfgs).hydra
+        except ConfigError as error:
+            raise (
+                no_launcher(chosen[-1]) if chosen and f"hydra/launcher/{chosen[-1]}'" in str(error) else error
+            ) from None
         launcher, here = str(own.runtime.choices.get("hydra/launcher")), Path.cwd()
         folder = (here / str(own.sweep.dir)).resolve()
         rest = [one for one in given if not one.startswith(f"{SWEEP_DIR}=")]

@@ -24,9 +24,11 @@ from typing import Any, NamedTuple, final
 from hydra.errors import CompactHydraException
 
 from tempomat.core import MissingExtra, RecordError, TempomatError
+from tempomat.core.errors import did_you_mean
 from tempomat_rl.program.command import SWEEP_DIR
 from tempomat_rl.program.resuming import nearby
 from tempomat_rl.program.session import INTERRUPTED, Ending
+from tempomat_rl.program.settings import ConfigError
 from tempomat_rl.progress import SIGNALS
 
 
@@ -252,3 +254,11 @@ def require(name: str) -> tuple[str, ...]:
             f"hydra/launcher={name} needs a package of its own: pip install 'tempomat[{launcher.extra}]'"
         )
     return launcher.overrides
+
+
+def no_launcher(name: str) -> ConfigError:
+    """What to say where Hydra finds none of that name."""
+    known = ("basic", *LAUNCHERS)
+    return ConfigError(
+        f"hydra/launcher={name}: no such launcher.{did_you_mean(name, known)} Launchers: {', '.join(known)}"
+    )
